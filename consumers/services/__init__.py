@@ -1,0 +1,1 @@
+"""What the bus is for: bots, positions, orders."""

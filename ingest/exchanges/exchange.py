@@ -1,0 +1,144 @@
+"""The form that every exchange fills in: what a worker may ask of it, and what it may ask of the worker."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from ingest.contract.events import Event
+from ingest.contract.keys import StreamKey
+
+NEVER = 1 << 63
+"""A time that does not come: what `due` says when nothing is."""
+
+
+class Send(Struct, frozen=True):
+    """Say this on the socket."""
+
+    text: str
+
+
+class Fetch(Struct, frozen=True):
+    """GET this by REST; the answer comes back through `fetched` with the same tag."""
+
+    path: str
+    params: tuple[tuple[str, str], ...]
+    weight: int
+    """What it takes from the exchange's budget for this address."""
+    tag: str
+
+
+Output = Event | Send | Fetch
+
+
+class FetchFailed(Struct, frozen=True):
+    """A request without a usable answer. `status` is 0 if none came at all."""
+
+    status: int
+    reason: str
+
+
+class ExchangeError(Exception):
+    """Something an exchange said that cannot simply be used; its subclasses are named by remedy."""
+
+    def __init__(self, reason: str, *, stream: str = "", frame: bytes = b"") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.stream = stream
+        self.frame = frame
+
+
+class SkipFrame(ExchangeError):
+    """Count it, keep the bytes for the log, read on."""
+
+
+class Reconnect(ExchangeError):
+    """This connection is of no more use, or soon will be: open a new one."""
+
+
+class Stop(ExchangeError):
+    """No retry can help (a region that is not served, a symbol that is gone): end the worker and say so."""
+
+
+class Instrument(Struct, frozen=True):
+    """What an exchange trades under one symbol."""
+
+    symbol: str
+    """`BASE/QUOTE`"""
+    native: str
+    """The exchange's own name of it."""
+    trading: bool
+    status: str
+    """The exchange's own word."""
+    tick_size: str | None = None
+    lot_size: str | None = None
+    min_notional: str | None = None
+
+
+class Plan(Struct, frozen=True):
+    """One connection to be: where to, and which streams it carries."""
+
+    path: str
+    streams: tuple[StreamKey, ...]
+
+
+class Conversation(Protocol):
+    """One connection's talk with an exchange. A new connection is a new object: there is no reset.
+
+    Every input returns the outputs that follow from it, in order. Inputs raise nothing but ExchangeError.
+    """
+
+    def greet(self, now_ns: int) -> Sequence[Output]:
+        """What to do once connected."""
+
+    def receive(self, frame: bytes, now_ns: int) -> Sequence[Output]:
+        """A frame has come."""
+
+    def fetched(self, tag: str, answer: bytes | FetchFailed, now_ns: int) -> Sequence[Output]:
+        """The answer to a Fetch has come."""
+
+    def refused(self, key: StreamKey, last: str | None, now_ns: int) -> Sequence[Output]:
+        """The stream does not take what was said: it stands at `last`, and what is behind that must be said again."""
+
+    def tick(self, now_ns: int) -> Sequence[Output]:
+        """Time has passed; call it when `due` says so."""
+
+    def due(self) -> int:
+        """When `tick` is next wanted, or NEVER."""
+
+    def subscribe(self, streams: Sequence[StreamKey], now_ns: int) -> Sequence[Output]:
+        """Take these on as well."""
+
+    def unsubscribe(self, streams: Sequence[StreamKey], now_ns: int) -> Sequence[Output]:
+        """Let these go; the others go on."""
+
+    def positions(self) -> Mapping[StreamKey, str]:
+        """The newest id said of every stream that has ids: where the next connection goes on."""
+
+
+class Exchange(Protocol):
+    """What holds for an exchange whatever the connection."""
+
+    name: str
+    stream_url: str
+    """Base address of its WebSocket; a Plan's path is added."""
+    rest_url: str
+    channels: frozenset[str]
+
+    def list_instruments(self) -> Fetch:
+        """The request for everything it trades."""
+
+    def instruments(self, body: bytes) -> Mapping[str, Instrument]:
+        """The answer to that, by symbol. Raises SkipFrame if it makes no sense."""
+
+    def plan(self, streams: Sequence[StreamKey]) -> tuple[Plan, ...]:
+        """The streams over as few connections as the exchange's limits allow."""
+
+    def converse(
+        self,
+        streams: Sequence[StreamKey],
+        instruments: Mapping[str, Instrument],
+        positions: Mapping[StreamKey, str],
+        session: str,
+    ) -> Conversation:
+        """A new connection's talk. `positions` are the ids at which the streams stand; `session` is unique to it."""

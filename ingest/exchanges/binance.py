@@ -1,0 +1,314 @@
+"""Binance spot: combined streams, books by 100 ms diffs joined to REST snapshots, trades by consecutive ids.
+
+https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Final
+
+import msgspec
+from msgspec import UNSET
+
+from ingest.contract.events import Event
+from ingest.contract.keys import StreamKey
+from ingest.contract.numbers import BadNumber, check
+from ingest.exchanges.binance_frames import (
+    Depth,
+    Envelope,
+    Klines,
+    KnownTicker,
+    Trades,
+    instrument,
+    read_book,
+    read_envelope,
+    read_historical_trades,
+    read_instruments,
+    trade,
+)
+from ingest.exchanges.dense import DenseTrades
+from ingest.exchanges.exchange import (
+    NEVER,
+    Fetch,
+    FetchFailed,
+    Instrument,
+    Output,
+    Plan,
+    Reconnect,
+    Send,
+    SkipFrame,
+)
+from ingest.exchanges.ranged import RangedBook
+from ingest.exchanges.requests import Request, Requests
+from ingest.exchanges.session import Session
+
+INTERVALS: Final = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
+
+_STREAMS_PER_CONNECTION = 1_000  # of the 1,024 allowed
+_NAMES_PER_MESSAGE = 100
+# Five messages a second are allowed, our pings and pongs among them, and a burst of six closes the socket with 1008.
+_MESSAGE_EVERY_NS = 300_000_000
+_ACK_WITHIN_NS = 10_000_000_000
+# Quiet markets are silent, and so is a dead server: after this long we ask, and an answer must come.
+_QUIET_NS = 15_000_000_000
+_LIFETIME_NS = 23 * 3_600_000_000_000  # the exchange cuts at 24 hours
+_BOOK_LIMIT = 1_000
+_TRADES_LIMIT = 1_000
+
+_PREFIX = b'{"stream":"'
+
+
+class Binance:
+    """What holds for Binance spot whatever the connection."""
+
+    name = "binance"
+    stream_url = "wss://stream.binance.com:9443"
+    rest_url = "https://api.binance.com"
+    channels = frozenset({"trades", "ticker", "orderbook", *(f"candles-{interval}" for interval in INTERVALS)})
+    # After a close for too many messages, a connection within two minutes is closed again.
+    wait_after: Mapping[int, float] = {1008: 120.0}
+
+    def list_instruments(self) -> Fetch:
+        """Everything traded; the permission sets, most of the body, are left out."""
+        return Fetch("/api/v3/exchangeInfo", (("showPermissionSets", "false"),), 20, "instruments")
+
+    def instruments(self, body: bytes) -> dict[str, Instrument]:
+        """By symbol. A name cannot be split by rule: base and quote are the exchange's own fields."""
+        try:
+            rows = read_instruments(body).symbols
+        except msgspec.MsgspecError as bad:
+            raise SkipFrame(f"exchangeInfo: {bad}", frame=body[:1000]) from bad
+        return {(i := instrument(row)).symbol: i for row in rows}
+
+    def plan(self, streams: Sequence[StreamKey]) -> tuple[Plan, ...]:
+        """At most 1,000 of its streams on one connection; a symbol's ticker is two of them."""
+        plans: list[Plan] = []
+        room, batch = _STREAMS_PER_CONNECTION, list[StreamKey]()
+        for key in streams:
+            if len(_names(key, "x")) > room:
+                plans.append(Plan("/stream", tuple(batch)))
+                room, batch = _STREAMS_PER_CONNECTION, []
+            room -= len(_names(key, "x"))
+            batch.append(key)
+        return (*plans, Plan("/stream", tuple(batch))) if batch else tuple(plans)
+
+    def converse(
+        self,
+        streams: Sequence[StreamKey],
+        instruments: Mapping[str, Instrument],
+        positions: Mapping[StreamKey, str],
+        session: str,
+    ) -> "BinanceConversation":
+        """One connection's talk."""
+        return BinanceConversation(streams, instruments, positions, Session(session))
+
+
+class BinanceConversation:
+    """One connection's talk with Binance."""
+
+    def __init__(
+        self,
+        streams: Sequence[StreamKey],
+        instruments: Mapping[str, Instrument],
+        positions: Mapping[StreamKey, str],
+        session: Session,
+    ) -> None:
+        self._streams = streams
+        self._instruments = instruments
+        self._positions = positions
+        self._session = session
+        self._routes: dict[bytes, Callable[[bytes, int], Sequence[Event]]] = {}
+        self._books: dict[StreamKey, RangedBook] = {}
+        self._trades: dict[StreamKey, DenseTrades] = {}
+        self._requests = Requests(
+            names_per_message=_NAMES_PER_MESSAGE, every_ns=_MESSAGE_EVERY_NS, answered_within_ns=_ACK_WITHIN_NS
+        )
+        self._end_ns = NEVER
+        self._ask_ns = NEVER
+
+    def greet(self, now_ns: int) -> Sequence[Output]:
+        """Subscribe to all."""
+        self._end_ns = now_ns + _LIFETIME_NS
+        self._ask_ns = now_ns + _QUIET_NS
+        return self.subscribe(self._streams, now_ns)
+
+    def subscribe(self, streams: Sequence[StreamKey], now_ns: int) -> Sequence[Output]:
+        """Take these on as well; their instruments must be known."""
+        self._requests.add("SUBSCRIBE", chain.from_iterable(map(self._open, streams)))
+        return self.tick(now_ns)
+
+    def unsubscribe(self, streams: Sequence[StreamKey], now_ns: int) -> Sequence[Output]:
+        """Let these go; frames of theirs that are still on the way fall silent."""
+        for key in streams:
+            names = self._names(key)
+            self._routes.update(dict.fromkeys((name.encode() for name in names), _unheard))
+            self._books.pop(key, None)
+            self._trades.pop(key, None)
+            self._requests.add("UNSUBSCRIBE", names)
+        return self.tick(now_ns)
+
+    def receive(self, frame: bytes, now_ns: int) -> Sequence[Output]:
+        """A frame: data of a stream, or the answer to a request."""
+        self._ask_ns = now_ns + _QUIET_NS
+        if frame.startswith(_PREFIX):
+            name = frame[len(_PREFIX) : frame.find(b'"', len(_PREFIX))]
+            route = self._routes.get(name)
+            if route is not None:
+                return _hear(route, name, frame, now_ns)
+        return self._other(frame, now_ns)
+
+    def fetched(self, tag: str, answer: bytes | FetchFailed, now_ns: int) -> Sequence[Output]:
+        """A snapshot, or a page of trades, for the stream that the tag names."""
+        channel, _, symbol = tag.partition(" ")
+        key = StreamKey("binance", channel, symbol)
+        events: Sequence[Event] = ()
+        if book := self._books.get(key):
+            events = _snapshot(book, answer, now_ns)
+        elif trades := self._trades.get(key):
+            events = _backfill(trades, answer, now_ns)
+        return [*events, *self._fetches(now_ns)]
+
+    def refused(self, key: StreamKey, last: str | None, now_ns: int) -> Sequence[Output]:
+        """The stream stands elsewhere: its book starts anew, its trades are fetched again."""
+        target = self._books.get(key) or self._trades.get(key)
+        return [*target.refused(last, now_ns), *self._fetches(now_ns)] if target else ()
+
+    def tick(self, now_ns: int) -> Sequence[Output]:
+        """Say what may be said, fetch what is due, and end before the exchange does."""
+        if now_ns >= self._end_ns:
+            raise Reconnect("planned: the exchange cuts a connection after 24 hours")
+        if now_ns >= self._ask_ns:
+            self._ask_ns = now_ns + _QUIET_NS
+            self._requests.ask("LIST_SUBSCRIPTIONS")
+        sends = [Send(_said(request)) for request in self._requests.ready(now_ns)]
+        return [*sends, *self._fetches(now_ns)]
+
+    def due(self) -> int:
+        """When `tick` is next wanted."""
+        fetches = [target.due() for target in self._numbered().values()]
+        return min(self._end_ns, self._ask_ns, self._requests.due(), *fetches)
+
+    def positions(self) -> Mapping[StreamKey, str]:
+        """The newest id said of each book and of each symbol's trades."""
+        return {key: str(target.last) for key, target in self._numbered().items() if target.last is not None}
+
+    def _numbered(self) -> dict[StreamKey, RangedBook | DenseTrades]:
+        return {**self._books, **self._trades}
+
+    def _open(self, key: StreamKey) -> Sequence[str]:
+        """The exchange's names of `key`, now routed to who understands their frames."""
+        native, position = self._instruments[key.symbol].native, self._positions.get(key)
+        names = self._names(key)
+        routes: list[Callable[[bytes, int], Sequence[Event]]]
+        if key.channel == "orderbook":
+            book = self._books[key] = RangedBook(key, self._session, position)
+            routes = [Depth(native, book).hear]
+        elif key.channel == "trades":
+            trades = self._trades[key] = DenseTrades(key, self._session, position)
+            routes = [Trades(native, trades).hear]
+        elif key.channel == "ticker":
+            ticker = KnownTicker(native, key)
+            routes = [ticker.hear_book, ticker.hear_day]
+        else:
+            routes = [Klines(native, key).hear]
+        self._routes.update(zip((name.encode() for name in names), routes, strict=True))
+        return names
+
+    def _names(self, key: StreamKey) -> Sequence[str]:
+        return _names(key, self._instruments[key.symbol].native.lower())
+
+    def _other(self, frame: bytes, now_ns: int) -> Sequence[Output]:
+        try:
+            envelope = read_envelope(frame)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as bad:
+            raise SkipFrame(f"not a frame of this exchange: {bad}", frame=frame) from bad
+        if "serverShutdown" in (envelope.e, (envelope.stream or "").lstrip("!")):
+            raise Reconnect("the exchange announced that this server goes down", frame=frame)
+        if envelope.stream is not None:
+            name = envelope.stream.encode()
+            return _hear(self._routes.get(name, _unknown), name, frame, now_ns)
+        return self._answer(envelope, frame, now_ns)
+
+    def _answer(self, envelope: Envelope, frame: bytes, now_ns: int) -> Sequence[Output]:
+        request = None if envelope.id is None else self._requests.answered(envelope.id)
+        if request is None:
+            raise SkipFrame("neither data nor the answer to a request of ours", frame=frame)
+        if envelope.result is UNSET:
+            raise Reconnect(f"{request.method} refused: {frame[:300]!r}", frame=frame)
+        if request.method != "SUBSCRIBE":
+            return ()
+        # A quiet symbol may send no diff for minutes, so the snapshot does not wait for one.
+        names = frozenset(request.names)
+        opened = [book for key, book in self._books.items() if self._names(key)[0] in names]
+        return [*chain.from_iterable(book.open(now_ns) for book in opened), *self._fetches(now_ns)]
+
+    def _fetches(self, now_ns: int) -> list[Output]:
+        fetches: list[Output] = []
+        for key, book in self._books.items():
+            if book.due() <= now_ns:
+                book.fetching()
+                fetches.append(self._fetch(key, "/api/v3/depth", 50, limit=_BOOK_LIMIT))
+        for key, trades in self._trades.items():
+            if trades.due() <= now_ns:
+                first = trades.fetching()
+                fetches.append(self._fetch(key, "/api/v3/historicalTrades", 25, fromId=first, limit=_TRADES_LIMIT))
+        return fetches
+
+    def _fetch(self, key: StreamKey, path: str, weight: int, **params: int) -> Fetch:
+        texts = ((name, str(value)) for name, value in params.items())
+        native = self._instruments[key.symbol].native
+        return Fetch(path, (("symbol", native), *texts), weight, f"{key.channel} {key.symbol}")
+
+
+def _hear(route: Callable[[bytes, int], Sequence[Event]], name: bytes, frame: bytes, now_ns: int) -> Sequence[Event]:
+    try:
+        return route(frame, now_ns)
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as bad:
+        raise SkipFrame(str(bad), stream=name.decode(errors="replace"), frame=frame) from bad
+
+
+def _unheard(_frame: bytes, _now_ns: int) -> Sequence[Event]:
+    return ()
+
+
+def _unknown(_frame: bytes, _now_ns: int) -> Sequence[Event]:
+    raise ValueError("a stream that nobody subscribed to")
+
+
+def _snapshot(book: RangedBook, answer: bytes | FetchFailed, now_ns: int) -> Sequence[Event]:
+    if not isinstance(answer, FetchFailed):
+        try:
+            data = read_book(answer)
+            check(chain.from_iterable(chain(data.bids, data.asks)))
+            # A symbol that never traded has the id -1 and an empty book.
+            return book.snapshot(max(data.lastUpdateId, 0), data.bids, data.asks, _BOOK_LIMIT, now_ns)
+        except (msgspec.MsgspecError, BadNumber):
+            pass  # fetched again, as after any other failure
+    book.failed(now_ns)
+    return ()
+
+
+def _backfill(trades: DenseTrades, answer: bytes | FetchFailed, now_ns: int) -> Sequence[Event]:
+    if isinstance(answer, FetchFailed):
+        return trades.failed(f"REST answered {answer.status}: {answer.reason}", now_ns)
+    try:
+        rows = read_historical_trades(answer)
+    except msgspec.MsgspecError as bad:
+        return trades.failed(f"REST made no sense: {bad}", now_ns)
+    said = [(row.id, trade(row.price, row.qty, row.isBuyerMaker, row.time, now_ns)) for row in rows]
+    return trades.fetched(sorted(said, key=lambda row: row[0]), now_ns)
+
+
+def _names(key: StreamKey, native: str) -> Sequence[str]:
+    if key.channel == "orderbook":
+        return (f"{native}@depth@100ms",)
+    if key.channel == "trades":
+        return (f"{native}@trade",)
+    if key.channel == "ticker":
+        return (f"{native}@bookTicker", f"{native}@ticker")
+    return (f"{native}@kline_{key.interval}",)
+
+
+def _said(request: Request) -> str:
+    about = {"params": request.names} if request.names else {}
+    return msgspec.json.encode({"method": request.method, **about, "id": request.id}).decode()

@@ -1,0 +1,322 @@
+"""What Binance says, and the events that it means.
+
+https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
+"""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from ingest.contract.events import Candle, Delta, Event, Ticker, Trade
+from ingest.contract.keys import StreamKey
+from ingest.contract.numbers import Number, check, exchange_time
+from ingest.exchanges.dense import DenseTrades
+from ingest.exchanges.exchange import Instrument
+from ingest.exchanges.ranged import RangedBook
+
+Id = Annotated[int, Meta(ge=-1, le=1 << 53)]
+Milliseconds = Annotated[int, Meta(ge=0, le=1 << 53)]
+
+
+class BinanceTrade(Struct):
+    """`<symbol>@trade`"""
+
+    s: str
+    t: Id
+    p: Number
+    q: Number
+    T: Milliseconds
+    m: bool
+
+
+class BinanceDepth(Struct):
+    """`<symbol>@depth@100ms`"""
+
+    s: str
+    E: Milliseconds
+    U: Id
+    u: Id
+    b: tuple[tuple[str, str], ...]
+    a: tuple[tuple[str, str], ...]
+
+
+class BinanceBookTicker(Struct):
+    """`<symbol>@bookTicker`: neither event type nor time."""
+
+    s: str
+    u: Id
+    b: Number
+    B: Number
+    a: Number
+    A: Number
+
+
+class BinanceTicker(Struct):
+    """`<symbol>@ticker`: a rolling window of 24 hours."""
+
+    s: str
+    E: Milliseconds
+    c: Number
+    Q: Number
+    b: Number
+    B: Number
+    a: Number
+    A: Number
+    o: Number
+    h: Number
+    l: Number  # noqa: E741 - the exchange's name
+    v: Number
+    q: Number
+
+
+class BinanceKline(Struct):
+    """The `k` of a kline event."""
+
+    t: Milliseconds
+    i: str
+    o: Number
+    h: Number
+    l: Number  # noqa: E741 - the exchange's name
+    c: Number
+    v: Number
+    n: Id
+    q: Number
+    x: bool
+
+
+class BinanceKlineEvent(Struct):
+    """`<symbol>@kline_<interval>`"""
+
+    s: str
+    E: Milliseconds
+    k: BinanceKline
+
+
+class BinanceBook(Struct):
+    """`GET /api/v3/depth`"""
+
+    lastUpdateId: Id  # noqa: N815 - the exchange's name
+    bids: tuple[tuple[str, str], ...]
+    asks: tuple[tuple[str, str], ...]
+
+
+class BinanceHistoricalTrade(Struct):
+    """A row of `GET /api/v3/historicalTrades`"""
+
+    id: Id
+    price: Number
+    qty: Number
+    time: Milliseconds
+    isBuyerMaker: bool  # noqa: N815 - the exchange's name
+
+
+class BinanceFilter(Struct):
+    """A limit on orders; found by its type, never by its place."""
+
+    filterType: str  # noqa: N815 - the exchange's name
+    tickSize: str | None = None  # noqa: N815 - the exchange's name
+    stepSize: str | None = None  # noqa: N815 - the exchange's name
+    minNotional: str | None = None  # noqa: N815 - the exchange's name
+
+
+class BinanceSymbol(Struct):
+    """A row of `GET /api/v3/exchangeInfo`"""
+
+    symbol: str
+    status: str
+    baseAsset: str  # noqa: N815 - the exchange's name
+    quoteAsset: str  # noqa: N815 - the exchange's name
+    filters: tuple[BinanceFilter, ...] = ()
+
+
+class BinanceInstruments(Struct):
+    """`GET /api/v3/exchangeInfo`"""
+
+    symbols: list[BinanceSymbol]
+
+
+class _TradeFrame(Struct):
+    data: BinanceTrade
+
+
+class _DepthFrame(Struct):
+    data: BinanceDepth
+
+
+class _BookTickerFrame(Struct):
+    data: BinanceBookTicker
+
+
+class _TickerFrame(Struct):
+    data: BinanceTicker
+
+
+class _KlineFrame(Struct):
+    data: BinanceKlineEvent
+
+
+class Envelope(Struct):
+    """Whatever else comes: the answer to a request, or data whose keys stand in another order."""
+
+    stream: str | None = None
+    id: int | None = None
+    e: str | None = None
+    result: Raw | UnsetType = UNSET
+
+
+_trade_frame = msgspec.json.Decoder(_TradeFrame).decode
+_depth_frame = msgspec.json.Decoder(_DepthFrame).decode
+_book_ticker_frame = msgspec.json.Decoder(_BookTickerFrame).decode
+_ticker_frame = msgspec.json.Decoder(_TickerFrame).decode
+_kline_frame = msgspec.json.Decoder(_KlineFrame).decode
+read_envelope = msgspec.json.Decoder(Envelope).decode
+read_book = msgspec.json.Decoder(BinanceBook).decode
+read_historical_trades = msgspec.json.Decoder(list[BinanceHistoricalTrade]).decode
+read_instruments = msgspec.json.Decoder(BinanceInstruments).decode
+
+
+class Trades:
+    """Reads one symbol's trades."""
+
+    def __init__(self, native: str, trades: DenseTrades) -> None:
+        self._native = native
+        self._trades = trades
+
+    def hear(self, frame: bytes, now_ns: int) -> Sequence[Event]:
+        """A trade."""
+        data = _trade_frame(frame).data
+        _same(data.s, self._native)
+        return self._trades.trade(data.t, trade(data.p, data.q, data.m, data.T, now_ns), now_ns)
+
+
+class Depth:
+    """Reads one symbol's book."""
+
+    def __init__(self, native: str, book: RangedBook) -> None:
+        self._native = native
+        self._book = book
+
+    def hear(self, frame: bytes, now_ns: int) -> Sequence[Event]:
+        """A diff of 100 ms."""
+        data = _depth_frame(frame).data
+        _same(data.s, self._native)
+        check(chain.from_iterable(chain(data.b, data.a)))
+        exchange_ns = exchange_time(data.E * 1_000_000, now_ns)
+        delta = Delta(bids=data.b, asks=data.a, received_ns=now_ns, exchange_ns=exchange_ns)
+        return self._book.delta(data.U, data.u, delta, now_ns)
+
+
+class KnownTicker:
+    """Best prices from one stream and the last 24 hours from another: each update says all that is known."""
+
+    def __init__(self, native: str, key: StreamKey) -> None:
+        self._native = native
+        self._key = key
+        self._best: dict[str, str | None] = {}
+        self._day: dict[str, str | None] = {}
+        self._update = -1
+
+    def hear_book(self, frame: bytes, now_ns: int) -> Sequence[Event]:
+        """New best prices."""
+        data = _book_ticker_frame(frame).data
+        _same(data.s, self._native)
+        self._update = data.u
+        self._best = _best(data)
+        return (self._said(f"book.{data.u}", None, now_ns),)
+
+    def hear_day(self, frame: bytes, now_ns: int) -> Sequence[Event]:
+        """The last 24 hours; its best prices are up to a second old and count only until others are known."""
+        data = _ticker_frame(frame).data
+        _same(data.s, self._native)
+        self._day = {
+            "last": _known(data.c),
+            "last_amount": _known(data.c) and data.Q,
+            "open": _known(data.o),
+            "high": _known(data.h),
+            "low": _known(data.l),
+            "volume": data.v,
+            "quote_volume": data.q,
+        }
+        if self._update < 0:
+            self._best = _best(data)
+        return (self._said(f"24hr.{data.E * 1_000_000}", exchange_time(data.E * 1_000_000, now_ns), now_ns),)
+
+    def _said(self, s: str, exchange_ns: int | None, now_ns: int) -> Event:
+        ticker = Ticker(received_ns=now_ns, exchange_ns=exchange_ns, **self._best, **self._day)
+        return Event(self._key, s, ticker, "ticker")
+
+
+class Klines:
+    """Reads one symbol's candles of one interval."""
+
+    def __init__(self, native: str, key: StreamKey) -> None:
+        self._native = native
+        self._key = key
+
+    def hear(self, frame: bytes, now_ns: int) -> Sequence[Event]:
+        """An interval as it grows, and when it closes."""
+        data = _kline_frame(frame).data
+        _same(data.s, self._native)
+        k, event_ns = data.k, data.E * 1_000_000
+        open_ns = k.t * 1_000_000
+        candle = Candle(
+            open_ns=open_ns,
+            open=k.o,
+            high=k.h,
+            low=k.l,
+            close=k.c,
+            volume=k.v,
+            closed=k.x,
+            received_ns=now_ns,
+            quote_volume=k.q,
+            trades=k.n,
+            exchange_ns=exchange_time(event_ns, now_ns),
+        )
+        return (Event(self._key, f"{open_ns}.{'closed' if k.x else event_ns}", candle, "candle"),)
+
+
+def trade(price: str, amount: str, buyer_is_maker: bool, exchange_ms: int, now_ns: int) -> Trade:
+    """A trade, live or from REST."""
+    return Trade(
+        price=price,
+        amount=amount,
+        # The flag names the maker; the taker is on the other side.
+        # https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#trade-streams
+        side="sell" if buyer_is_maker else "buy",
+        received_ns=now_ns,
+        exchange_ns=exchange_time(exchange_ms * 1_000_000, now_ns),
+    )
+
+
+def _best(data: BinanceBookTicker | BinanceTicker) -> dict[str, str | None]:
+    bid, ask = _known(data.b), _known(data.a)
+    return {"bid": bid, "bid_amount": bid and data.B, "ask": ask, "ask_amount": ask and data.A}
+
+
+def _known(price: str) -> str | None:
+    """A price of zero says that there is none."""
+    return price if price.strip("0.") else None
+
+
+def _same(heard: str, native: str) -> None:
+    if heard != native:
+        raise ValueError(f"data of {heard!r} in the stream of {native!r}")
+
+
+def instrument(row: BinanceSymbol) -> Instrument:
+    """What is traded under one symbol, and in which steps."""
+    filters = {f.filterType: f for f in row.filters}
+    price, lot = filters.get("PRICE_FILTER"), filters.get("LOT_SIZE")
+    notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL")
+    return Instrument(
+        symbol=f"{row.baseAsset}/{row.quoteAsset}",
+        native=row.symbol,
+        trading=row.status == "TRADING",
+        status=row.status,
+        tick_size=price.tickSize if price else None,
+        lot_size=lot.stepSize if lot else None,
+        min_notional=notional.minNotional if notional else None,
+    )

@@ -1,0 +1,63 @@
+"""What we say on a socket: evenly spaced, in batches, and each answered in time or the connection is given up."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from ingest.exchanges.exchange import NEVER, Reconnect
+
+
+class Request(Struct, frozen=True):
+    """One message to be: a method and the names that it is about, if any."""
+
+    id: int
+    method: str
+    names: tuple[str, ...]
+
+
+class Requests:
+    """The messages that wait to go, and those that wait for an answer."""
+
+    def __init__(self, *, names_per_message: int, every_ns: int, answered_within_ns: int) -> None:
+        self._names_per_message = names_per_message
+        self._every_ns = every_ns
+        self._answered_within_ns = answered_within_ns
+        self._waiting: deque[Request] = deque()
+        self._sent: dict[int, tuple[int, Request]] = {}
+        self._count = 0
+        self._next_ns = 0
+
+    def add(self, method: str, names: Iterable[str]) -> None:
+        """Say this as soon as the spacing allows."""
+        rest = list(names)
+        while rest:
+            batch, rest = rest[: self._names_per_message], rest[self._names_per_message :]
+            self._count += 1
+            self._waiting.append(Request(self._count, method, tuple(batch)))
+
+    def ask(self, method: str) -> None:
+        """Say this, about no names in particular."""
+        self._count += 1
+        self._waiting.append(Request(self._count, method, ()))
+
+    def ready(self, now_ns: int) -> Iterator[Request]:
+        """What may go now: one message at most. Raises Reconnect when an answer is overdue."""
+        for sent_ns, request in self._sent.values():
+            if now_ns >= sent_ns + self._answered_within_ns:
+                raise Reconnect(f"no answer to {request.method} of {len(request.names)} names")
+        if self._waiting and now_ns >= self._next_ns:
+            request = self._waiting.popleft()
+            self._sent[request.id] = (now_ns, request)
+            self._next_ns = now_ns + self._every_ns
+            yield request
+
+    def answered(self, request_id: int) -> Request | None:
+        """The request that this answers, None for one we never made."""
+        _, request = self._sent.pop(request_id, (0, None))
+        return request
+
+    def due(self) -> int:
+        """When `ready` next has something to say."""
+        overdue = min((sent_ns + self._answered_within_ns for sent_ns, _ in self._sent.values()), default=NEVER)
+        return min(overdue, self._next_ns) if self._waiting else overdue

@@ -1,0 +1,60 @@
+"""REST on behalf of the pure core: paced by weight, bounded in size and time, and a refusal is an answer too."""
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+
+from ingest.exchanges.exchange import Fetch, FetchFailed
+from ingest.limits import TokenBucket
+
+_MOST_BYTES = 64 << 20
+_WITHIN_S = 10
+_BAN_WITHOUT_TERM_S = 60.0
+
+
+class Rest:
+    """GET requests to one base address."""
+
+    def __init__(self, base_url: str, budget: TokenBucket) -> None:
+        self.base_url = base_url
+        self._budget = budget
+        self._session: aiohttp.ClientSession | None = None
+        self._closed_until_s = 0.0
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(total=_WITHIN_S)
+        self._session = aiohttp.ClientSession(timeout=timeout, trust_env=True, headers={"User-Agent": "tickbus"})
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def get(self, fetch: Fetch) -> bytes | FetchFailed:
+        """The body of a 200, or why there is none. Waits for the budget, and for as long as the exchange told us to."""
+        assert self._session is not None
+        pause_s = self._budget.take(fetch.weight, time.time_ns())
+        await asyncio.sleep(max(pause_s, self._closed_until_s - time.monotonic()))
+        try:
+            async with self._session.get(self.base_url + fetch.path, params=fetch.params) as response:
+                body = await response.content.read(_MOST_BYTES)
+                while not response.content.at_eof() and len(body) < _MOST_BYTES:
+                    body += await response.content.read(_MOST_BYTES - len(body))
+                if response.status == 200 and response.content.at_eof():
+                    return body
+                self._obey(response)
+                return FetchFailed(response.status, body[:300].decode(errors="replace"))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return FetchFailed(0, f"{self.base_url}: {error or type(error).__name__}")
+
+    def _obey(self, response: aiohttp.ClientResponse) -> None:
+        """429 asks for a pause and 418 is a ban; going on regardless lengthens both."""
+        if response.status in (418, 429):
+            said = response.headers.get("Retry-After", "")
+            pause_s = float(said) if said.isdecimal() else _BAN_WITHOUT_TERM_S
+            self._closed_until_s = time.monotonic() + pause_s

@@ -1,1 +1,9 @@
 """The pure core: each exchange is a conversation, a function of bytes and time."""
+
+from collections.abc import Mapping
+
+from ingest.exchanges.binance import Binance
+from ingest.exchanges.exchange import Exchange
+
+EXCHANGES: Mapping[str, type[Exchange]] = {exchange.name: exchange for exchange in (Binance,)}
+"""Every exchange by name: the one line that a new one adds."""

@@ -65,6 +65,9 @@ class Binance:
     stream_url = "wss://stream.binance.com:9443"
     rest_url = "https://api.binance.com"
     channels = frozenset({"trades", "ticker", "orderbook", *(f"candles-{interval}" for interval in INTERVALS)})
+    # 6,000 a minute for an address, which other processes may share.
+    weight_at_once = 2_000.0
+    weight_per_s = 50.0
     # After a close for too many messages, a connection within two minutes is closed again.
     wait_after: Mapping[int, float] = {1008: 120.0}
 

@@ -124,6 +124,11 @@ class Exchange(Protocol):
     """Base address of its WebSocket; a Plan's path is added."""
     rest_url: str
     channels: frozenset[str]
+    weight_at_once: float
+    """REST weight that may be spent in a burst."""
+    weight_per_s: float
+    wait_after: Mapping[int, float]
+    """Seconds to stay away after a close with this code."""
 
     def list_instruments(self) -> Fetch:
         """The request for everything it trades."""

@@ -1,0 +1,279 @@
+"""One socket's life: connect, converse, and come back for as long as it takes."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from typing import NoReturn
+
+import structlog
+from msgspec import Struct
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+
+from ingest.backoff import Backoff
+from ingest.contract.events import Event, Status
+from ingest.contract.keys import StreamKey
+from ingest.exchanges.exchange import (
+    Conversation,
+    Exchange,
+    Fetch,
+    Instrument,
+    Output,
+    Plan,
+    Reconnect,
+    Send,
+    SkipFrame,
+)
+from ingest.publisher import Publisher
+from ingest.rest import Rest
+from ingest.tasks import pause
+
+_TICK_S = 0.05
+_FETCHERS = 3
+_LOGGED_BYTES = 500
+_LOG_EVERY_S = 5.0
+
+log = structlog.get_logger()
+
+
+class State(StrEnum):
+    """Where a connection is in its life; each change is an event on `md:{EX}:status`."""
+
+    DISCONNECTED = "DISCONNECTED"
+    CONNECTING = "CONNECTING"
+    CONNECTED = "CONNECTED"
+    RECONNECTING = "RECONNECTING"
+    ERROR = "ERROR"
+    TERMINATED = "TERMINATED"
+
+
+class AttemptsUsedUp(Exception):
+    """The connection failed as often in a row as it was allowed to."""
+
+
+class Patience(Struct, frozen=True):
+    """How long a connection waits for what."""
+
+    timeout_s: float = 30.0
+    """For a connection to open, and for anything at all to come over it."""
+    ping_every_s: float = 30.0
+    pong_within_s: float = 10.0
+    backoff: Backoff = Backoff(first_s=1.0, most_s=30.0)
+    attempts: int = 0
+    """Failures in a row before it gives up; 0 for never."""
+    max_frame_bytes: int = 32 << 20
+
+
+class Counters(Struct):
+    """What one connection counted since the worker started."""
+
+    frames: int = 0
+    skipped: int = 0
+    connects: int = 0
+
+
+class Connection:
+    """The streams of one Plan, kept flowing from one socket after another."""
+
+    def __init__(
+        self,
+        name: str,
+        plan: Plan,
+        exchange: Exchange,
+        instruments: Mapping[str, Instrument],
+        positions: Mapping[StreamKey, str],
+        *,
+        stream_url: str,
+        patience: Patience,
+        publisher: Publisher,
+        rest: Rest,
+    ) -> None:
+        self.name = name
+        self.state = State.DISCONNECTED
+        self.counters = Counters()
+        self.streams = plan.streams
+        self._url = stream_url + plan.path
+        self._exchange = exchange
+        self._instruments = instruments
+        self._positions = dict(positions)
+        self._patience = patience
+        self._publisher = publisher
+        self._rest = rest
+        self._refused: list[tuple[StreamKey, str | None]] = []
+        self._failures = 0
+        self._heard_ns = 0
+        self._logged_s = 0.0
+        self._changes = 0
+        self._session = f"{name}-{time.time_ns():x}"
+
+    def refused(self, key: StreamKey, last: str | None) -> None:
+        """A stream stands at `last` and did not take what was said: the conversation is told at its next tick."""
+        self._refused.append((key, last))
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Until asked to stop. Raises AttemptsUsedUp, and Stop when no retry can help."""
+        while not stopping.is_set():
+            conversation = self._converse()
+            wait_s = 0.0
+            try:
+                async with self._socket() as socket:
+                    await self._talk(socket, conversation, stopping)
+            except (Reconnect, ConnectionClosed, InvalidHandshake, OSError, TimeoutError) as error:
+                wait_s = self._failed(error)
+            finally:
+                self._positions.update(conversation.positions())
+            await pause(stopping, wait_s)
+        self._change(State.DISCONNECTED, "asked to stop")
+
+    def _converse(self) -> Conversation:
+        """A new connection is a new conversation, which goes on where the last one ended."""
+        for key, last in self._refused:
+            if last is None:
+                self._positions.pop(key, None)
+            else:
+                self._positions[key] = last
+        self._refused.clear()
+        session = f"{self._session}.{self.counters.connects}"
+        return self._exchange.converse(self.streams, self._instruments, self._positions, session)
+
+    @asynccontextmanager
+    async def _socket(self) -> AsyncIterator[ClientConnection]:
+        self._change(State.CONNECTING, self._url)
+        self.counters.connects += 1
+        try:
+            socket = await connect(
+                self._url,
+                compression=None,
+                max_size=self._patience.max_frame_bytes,
+                open_timeout=self._patience.timeout_s,
+                ping_interval=self._patience.ping_every_s,
+                ping_timeout=self._patience.pong_within_s,
+                close_timeout=2,
+            )
+        except InvalidURI as bad:
+            raise OSError(str(bad)) from bad
+        self._change(State.CONNECTED, self._url)
+        try:
+            yield socket
+        finally:
+            await socket.close()
+
+    async def _talk(self, socket: ClientConnection, conversation: Conversation, stopping: asyncio.Event) -> None:
+        """Read, tick and fetch side by side; the first to end ends all, and its error is the reason."""
+        fetches: asyncio.Queue[Fetch] = asyncio.Queue()
+        self._heard_ns = time.time_ns()
+        await self._do(socket, fetches, conversation.greet(self._heard_ns))
+        tasks = [
+            asyncio.create_task(self._read(socket, fetches, conversation)),
+            asyncio.create_task(self._tick(socket, fetches, conversation)),
+            *(asyncio.create_task(self._fetch(socket, fetches, conversation)) for _ in range(_FETCHERS)),
+        ]
+        asked = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait([*tasks, asked], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (*tasks, asked):
+                task.cancel()
+            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+
+    async def _read(
+        self, socket: ClientConnection, fetches: asyncio.Queue[Fetch], conversation: Conversation
+    ) -> NoReturn:
+        """The hot path: a frame's way from the socket to the publisher's buffer."""
+        publisher, counters, now_ns = self._publisher, self.counters, time.time_ns
+        while True:
+            frame = await socket.recv(decode=False)
+            self._heard_ns = received_ns = now_ns()
+            counters.frames += 1
+            try:
+                outputs = conversation.receive(frame, received_ns)
+            except SkipFrame as skipped:
+                self._skip(skipped)
+                continue
+            for output in outputs:
+                if output.__class__ is Event:
+                    publisher.put(output)
+                else:
+                    await self._do(socket, fetches, (output,))
+            if self._failures and outputs:
+                self._failures = 0  # only what flows proves that a connection is good
+            if publisher.full:
+                await publisher.room()
+
+    async def _tick(
+        self, socket: ClientConnection, fetches: asyncio.Queue[Fetch], conversation: Conversation
+    ) -> NoReturn:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            now_ns = time.time_ns()
+            if now_ns - self._heard_ns > self._patience.timeout_s * 1e9 and not self._publisher.full:
+                raise Reconnect(f"silent for {self._patience.timeout_s:g} s")
+            refused, self._refused = self._refused, []
+            for key, last in refused:
+                await self._do(socket, fetches, conversation.refused(key, last, now_ns))
+            if conversation.due() <= now_ns:
+                await self._do(socket, fetches, conversation.tick(now_ns))
+
+    async def _fetch(
+        self, socket: ClientConnection, fetches: asyncio.Queue[Fetch], conversation: Conversation
+    ) -> NoReturn:
+        while True:
+            fetch = await fetches.get()
+            answer = await self._rest.get(fetch)
+            if not isinstance(answer, bytes):
+                log.warning("fetch failed", exchange=self._exchange.name, path=fetch.path, reason=answer.reason)
+            await self._do(socket, fetches, conversation.fetched(fetch.tag, answer, time.time_ns()))
+
+    async def _do(self, socket: ClientConnection, fetches: asyncio.Queue[Fetch], outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            if isinstance(output, Event):
+                self._publisher.put(output)
+            elif isinstance(output, Send):
+                await socket.send(output.text)
+            else:
+                fetches.put_nowait(output)  # bounded: one at a time for each stream
+
+    def _failed(self, error: Exception) -> float:
+        """Note the failure and return how long to wait. Raises AttemptsUsedUp."""
+        self._failures += 1
+        reason = str(error) or type(error).__name__
+        lost = self.state == State.CONNECTED
+        if not lost:
+            self._change(State.ERROR, reason)
+        if self._patience.attempts and self._failures >= self._patience.attempts:
+            self._change(State.TERMINATED, reason)
+            raise AttemptsUsedUp(f"{self._url}: {self._failures} attempts failed in a row, the last one: {reason}")
+        wait_s = self._patience.backoff.delay_s(self._failures, random.random())
+        if isinstance(error, ConnectionClosed) and error.rcvd is not None:
+            wait_s = max(wait_s, self._exchange.wait_after.get(error.rcvd.code, 0.0))
+        self._change(State.RECONNECTING, f"{reason}; next attempt in {wait_s:.1f} s")
+        return wait_s
+
+    def _change(self, state: State, reason: str) -> None:
+        self.state = state
+        self._changes += 1
+        exchange = self._exchange.name
+        said = log.warning if state in (State.ERROR, State.RECONNECTING, State.TERMINATED) else log.info
+        said("connection", exchange=exchange, connection=self.name, state=str(state), reason=reason)
+        status = Status(state=str(state), reason=reason[:256], connection=self.name)
+        key = StreamKey(exchange, "status")
+        self._publisher.put(Event(key, f"{self._session}.{self._changes}", status, "window"))
+
+    def _skip(self, skipped: SkipFrame) -> None:
+        self.counters.skipped += 1
+        if time.monotonic() - self._logged_s > _LOG_EVERY_S:
+            self._logged_s = time.monotonic()
+            log.warning(
+                "frame skipped",
+                exchange=self._exchange.name,
+                stream=skipped.stream,
+                reason=skipped.reason[:_LOGGED_BYTES],
+                frame=skipped.frame[:_LOGGED_BYTES],
+                skipped=self.counters.skipped,
+            )

@@ -1,0 +1,38 @@
+"""What a worker counts, as Prometheus reads it: nothing is done for it until somebody asks."""
+
+from collections.abc import Iterator
+
+from msgspec import structs
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ingest.connection import State
+from ingest.publisher import Publisher
+from ingest.worker import Worker
+
+
+def serve_metrics(port: int, worker: Worker, publisher: Publisher) -> None:
+    """Answer on 127.0.0.1 from a thread of its own. Raises OSError if the port is taken."""
+    registry = CollectorRegistry()
+    registry.register(_Collector(worker, publisher))
+    start_http_server(port, addr="127.0.0.1", registry=registry)
+
+
+class _Collector(Collector):
+    def __init__(self, worker: Worker, publisher: Publisher) -> None:
+        self._worker = worker
+        self._publisher = publisher
+
+    def collect(self) -> Iterator[Metric]:
+        for name, value in structs.asdict(self._publisher.counters).items():
+            yield CounterMetricFamily(f"tickbus_publisher_{name}", f"Publisher: {name}", value=value)
+        for field in ("frames", "skipped", "connects"):
+            counter = CounterMetricFamily(f"tickbus_connection_{field}", f"Connection: {field}", labels=["connection"])
+            for connection in self._worker.connections:
+                counter.add_metric([connection.name], getattr(connection.counters, field))
+            yield counter
+        up = GaugeMetricFamily("tickbus_connection_up", "1 while connected", labels=["connection"])
+        for connection in self._worker.connections:
+            up.add_metric([connection.name], float(connection.state == State.CONNECTED))
+        yield up

@@ -1,0 +1,133 @@
+"""The manager of one exchange: find its instruments, plan the connections, keep them and the publisher alive."""
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+
+import structlog
+from redis.exceptions import RedisError
+
+from ingest.connection import Connection, Patience
+from ingest.contract.keys import StreamKey
+from ingest.exchanges.exchange import Exchange, FetchFailed, Instrument, SkipFrame
+from ingest.exchanges.symbols import find
+from ingest.publisher import Publisher
+from ingest.rest import Rest
+from ingest.tasks import pause, together
+
+_REFUSALS_EVERY_S = 0.02
+
+log = structlog.get_logger()
+
+
+class Worker:
+    """One exchange's symbols and channels into Redis."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        symbols: Sequence[str],
+        channels: Sequence[str],
+        stream_url: str,
+        patience: Patience,
+        publisher: Publisher,
+        rest: Rest,
+    ) -> None:
+        self._exchange = exchange
+        self._symbols = symbols
+        self._channels = channels
+        self._stream_url = stream_url
+        self._patience = patience
+        self._publisher = publisher
+        self._rest = rest
+        self.connections: tuple[Connection, ...] = ()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Until asked to stop, and what was heard is written.
+
+        Raises UnknownSymbols, AttemptsUsedUp, CannotAppend, Stop.
+        """
+        drained = asyncio.Event()
+        await together(stopping, self._publish(stopping, drained), self._hear(stopping, drained))
+
+    async def _publish(self, stopping: asyncio.Event, drained: asyncio.Event) -> None:
+        unwritten = await self._publisher.run(drained)
+        if unwritten:
+            log.error("events not written", exchange=self._exchange.name, events=unwritten)
+
+    async def _hear(self, stopping: asyncio.Event, drained: asyncio.Event) -> None:
+        """The publisher ends after everyone who puts into it."""
+        try:
+            async with self._rest:
+                instruments = await self._instruments(stopping)
+                if not stopping.is_set():
+                    await self._converse(find(self._symbols, instruments, self._exchange.name), stopping)
+        finally:
+            drained.set()
+
+    async def _converse(self, instruments: Mapping[str, Instrument], stopping: asyncio.Event) -> None:
+        name = self._exchange.name
+        streams = [StreamKey(name, channel, symbol) for symbol in self._symbols for channel in self._channels]
+        positions = await self._positions(streams, stopping)
+        self.connections = tuple(
+            Connection(
+                f"{name}-{i}",
+                plan,
+                self._exchange,
+                instruments,
+                positions,
+                stream_url=self._stream_url,
+                patience=self._patience,
+                publisher=self._publisher,
+                rest=self._rest,
+            )
+            for i, plan in enumerate(self._exchange.plan(streams), start=1)
+        )
+        await together(stopping, self._refusals(stopping), *(one.run(stopping) for one in self.connections))
+
+    async def _refusals(self, stopping: asyncio.Event) -> None:
+        """Tell each connection which of its streams did not take what was said."""
+        owners = {key: connection for connection in self.connections for key in connection.streams}
+        while not stopping.is_set():
+            for refusal in self._publisher.take_refusals():
+                log.warning("stream stands elsewhere", stream=str(refusal.key), last=refusal.last)
+                if refusal.key in owners:
+                    owners[refusal.key].refused(refusal.key, refusal.last)
+            await pause(stopping, _REFUSALS_EVERY_S)
+
+    async def _instruments(self, stopping: asyncio.Event) -> Mapping[str, Instrument]:
+        """What the exchange trades; asked for until there is an answer. Empty only when asked to stop."""
+        failures = 0
+        while not stopping.is_set():
+            answer = await self._rest.get(self._exchange.list_instruments())
+            try:
+                if not isinstance(answer, FetchFailed):
+                    return self._exchange.instruments(answer)
+                reason = answer.reason
+            except SkipFrame as bad:
+                reason = bad.reason
+            failures += 1
+            wait_s = self._patience.backoff.delay_s(failures, random.random())
+            log.warning(
+                "no instruments yet; without a network, `make demo` runs on a simulated exchange",
+                exchange=self._exchange.name,
+                tried=self._rest.base_url,
+                reason=reason,
+                next_attempt_s=round(wait_s, 1),
+            )
+            await pause(stopping, wait_s)
+        return {}
+
+    async def _positions(self, streams: Sequence[StreamKey], stopping: asyncio.Event) -> Mapping[StreamKey, str]:
+        """Where the streams stand: the server's word, waited for."""
+        failures = 0
+        while not stopping.is_set():
+            try:
+                return await self._publisher.positions(streams)
+            except (RedisError, OSError) as away:
+                failures += 1
+                wait_s = self._patience.backoff.delay_s(failures, random.random())
+                log.warning("no Redis", exchange=self._exchange.name, reason=str(away), next_attempt_s=round(wait_s, 1))
+                await pause(stopping, wait_s)
+        return {}

@@ -1,0 +1,337 @@
+"""Binance: what its frames mean. The frames are of the shapes of its documentation."""
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.contract.events import Candle, Delta, Event, Snapshot, Status, Ticker, Trade
+from ingest.contract.keys import StreamKey
+from ingest.contract.numbers import check
+from ingest.exchanges.binance import Binance
+from ingest.exchanges.exchange import (
+    NEVER,
+    ExchangeError,
+    Fetch,
+    FetchFailed,
+    Instrument,
+    Plan,
+    Reconnect,
+    Send,
+    SkipFrame,
+)
+
+NOW = 1_795_335_330_200_000_000
+SYMBOLS = {
+    "BTC/USDT": Instrument("BTC/USDT", "BTCUSDT", True, "TRADING"),
+    "ETH/USDT": Instrument("ETH/USDT", "ETHUSDT", True, "TRADING"),
+}
+TRADES, TICKER, BOOK, CANDLES = (
+    StreamKey("binance", channel, "BTC/USDT") for channel in ("trades", "ticker", "orderbook", "candles-1m")
+)
+TRADE = (
+    b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1795335330125,"s":"BTCUSDT","t":6123456789,'
+    b'"p":"61250.10000000","q":"0.00420000","T":1795335330123,"m":true,"M":true}}'
+)
+BOOK_TICKER = (
+    b'{"stream":"btcusdt@bookTicker","data":{"u":81234567890,"s":"BTCUSDT","b":"61250.09000000","B":"1.84000000",'
+    b'"a":"61250.10000000","A":"0.92000000"}}'
+)
+DAY = (
+    b'{"stream":"btcusdt@ticker","data":{"e":"24hrTicker","E":1795335330500,"s":"BTCUSDT","p":"812.40000000",'
+    b'"P":"1.344","w":"60988.71000000","x":"60437.70000000","c":"61250.10000000","Q":"0.00420000",'
+    b'"b":"61250.00000000","B":"1.00000000","a":"61250.20000000","A":"2.00000000","o":"60437.70000000",'
+    b'"h":"61500.00000000","l":"60110.00000000","v":"18456.21000000","q":"1125600412.88000000",'
+    b'"O":1795248930500,"C":1795335330500,"F":6121000001,"L":6123456789,"n":2456789}}'
+)
+KLINE = (
+    b'{"stream":"btcusdt@kline_1m","data":{"e":"kline","E":1795335332010,"s":"BTCUSDT","k":{"t":1795335300000,'
+    b'"T":1795335359999,"s":"BTCUSDT","i":"1m","f":6123455900,"L":6123456789,"o":"61240.00000000",'
+    b'"c":"61250.10000000","h":"61262.20000000","l":"61238.00000000","v":"12.48000000","n":890,"x":false,'
+    b'"q":"764321.10000000","V":"7.02000000","Q":"429950.70000000","B":"0"}}}'
+)
+DEPTH = (
+    b'{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1795335330130,"s":"BTCUSDT","U":81234567891,'
+    b'"u":81234567897,"b":[["61250.09000000","1.84000000"],["61240.00000000","0.00000000"]],'
+    b'"a":[["61250.10000000","0.92000000"]]}}'
+)
+FRAMES = (TRADE, BOOK_TICKER, DAY, KLINE, DEPTH)
+REST_BOOK = (
+    b'{"lastUpdateId":81234567890,"bids":[["61240.00000000","2.00000000"]],"asks":[["61251.00000000","1.00000000"]]}'
+)
+
+
+def conversation(*keys, positions=None):
+    talk = Binance().converse(keys or (TRADES, TICKER, BOOK, CANDLES), SYMBOLS, positions or {}, "x")
+    talk.greet(NOW)
+    return talk
+
+
+def test_it_subscribes_to_all_in_one_message():
+    talk = Binance().converse((TRADES, TICKER, BOOK, CANDLES), SYMBOLS, {}, "x")
+    names = '"btcusdt@trade","btcusdt@bookTicker","btcusdt@ticker","btcusdt@depth@100ms","btcusdt@kline_1m"'
+    assert talk.greet(NOW) == [Send(f'{{"method":"SUBSCRIBE","params":[{names}],"id":1}}')]
+
+
+def test_messages_go_a_hundred_names_each_and_evenly_spaced():
+    many = {f"A{i}/B": Instrument(f"A{i}/B", f"A{i}B", True, "TRADING") for i in range(250)}
+    talk = Binance().converse([StreamKey("binance", "trades", s) for s in many], many, {}, "x")
+    later = [len(talk.greet(NOW)), *(len(talk.tick(NOW + ms * 1_000_000)) for ms in (299, 300, 599, 600, 2000))]
+    assert later == [1, 0, 1, 0, 1, 0]
+
+
+def test_a_trade_names_the_taker():
+    trade = Trade(
+        price="61250.10000000",
+        amount="0.00420000",
+        side="sell",
+        received_ns=NOW,
+        exchange_ns=1_795_335_330_123_000_000,
+    )
+    assert conversation().receive(TRADE, NOW) == [Event(TRADES, "6123456789", trade, "dense", "6123456789")]
+
+
+def test_a_ticker_is_always_all_that_is_known():
+    talk = conversation()
+    best = {"bid": "61250.09000000", "bid_amount": "1.84000000", "ask": "61250.10000000", "ask_amount": "0.92000000"}
+    day = {
+        "last": "61250.10000000",
+        "last_amount": "0.00420000",
+        "open": "60437.70000000",
+        "high": "61500.00000000",
+        "low": "60110.00000000",
+        "volume": "18456.21000000",
+        "quote_volume": "1125600412.88000000",
+    }
+    day_ns = 1_795_335_330_500_000_000
+    old_best = {
+        "bid": "61250.00000000",
+        "bid_amount": "1.00000000",
+        "ask": "61250.20000000",
+        "ask_amount": "2.00000000",
+    }
+    assert [talk.receive(frame, NOW)[0] for frame in (DAY, BOOK_TICKER, DAY)] == [
+        Event(TICKER, f"24hr.{day_ns}", Ticker(received_ns=NOW, exchange_ns=day_ns, **old_best, **day), "ticker"),
+        Event(TICKER, "book.81234567890", Ticker(received_ns=NOW, **best, **day), "ticker"),
+        Event(TICKER, f"24hr.{day_ns}", Ticker(received_ns=NOW, exchange_ns=day_ns, **best, **day), "ticker"),
+    ]
+
+
+def test_a_price_of_zero_is_no_price():
+    frame = BOOK_TICKER.replace(b"61250.09000000", b"0.00000000").replace(b"1.84000000", b"0.00000000")
+    known = Ticker(received_ns=NOW, ask="61250.10000000", ask_amount="0.92000000")
+    assert conversation().receive(frame, NOW) == (Event(TICKER, "book.81234567890", known, "ticker"),)
+
+
+@pytest.mark.parametrize(
+    ("flag", "closed", "mark"), [(b"false", False, "1795335332010000000"), (b"true", True, "closed")]
+)
+def test_a_candle_says_whether_it_is_closed(flag, closed, mark):
+    candle = Candle(
+        open_ns=1_795_335_300_000_000_000,
+        open="61240.00000000",
+        high="61262.20000000",
+        low="61238.00000000",
+        close="61250.10000000",
+        volume="12.48000000",
+        closed=closed,
+        received_ns=NOW,
+        quote_volume="764321.10000000",
+        trades=890,
+        exchange_ns=1_795_335_332_010_000_000,
+    )
+    heard = conversation().receive(KLINE.replace(b'"x":false', b'"x":' + flag), NOW)
+    assert heard == (Event(CANDLES, f"1795335300000000000.{mark}", candle, "candle"),)
+
+
+def test_a_book_is_fetched_once_subscribed_and_said_once_joined():
+    talk = conversation(BOOK)
+    opened = talk.receive(b'{"result":null,"id":1}', NOW)
+    joined = talk.fetched("orderbook BTC/USDT", REST_BOOK, NOW)
+    first = talk.receive(DEPTH, NOW)
+    bids, asks = (("61240.00000000", "2.00000000"),), (("61251.00000000", "1.00000000"),)
+    delta = Delta(
+        bids=(("61250.09000000", "1.84000000"), ("61240.00000000", "0.00000000")),
+        asks=(("61250.10000000", "0.92000000"),),
+        received_ns=NOW,
+        exchange_ns=1_795_335_330_130_000_000,
+    )
+    assert [*opened, *joined, *first] == [
+        Event(BOOK, "x.1", Status(state="syncing", reason="start"), "window"),
+        Fetch("/api/v3/depth", (("symbol", "BTCUSDT"), ("limit", "1000")), 50, "orderbook BTC/USDT"),
+        Event(BOOK, "81234567890", Snapshot(bids=bids, asks=asks, received_ns=NOW), "snapshot"),
+        Event(BOOK, "x.2", Status(state="live", reason="start"), "window"),
+        Event(BOOK, "81234567897", delta, "range", "81234567891"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "answer", [b"{", b'{"lastUpdateId":1,"bids":[["NaN","1"]],"asks":[]}', FetchFailed(429, "slower")]
+)
+def test_a_book_that_makes_no_sense_is_fetched_again(answer):
+    talk = conversation(BOOK)
+    talk.receive(b'{"result":null,"id":1}', NOW)
+    said = talk.fetched("orderbook BTC/USDT", answer, NOW)
+    assert (said, [type(output) for output in talk.tick(NOW + 1_000_000_000)]) == ([], [Fetch])
+
+
+def test_missed_trades_are_fetched_and_come_in_order():
+    talk = conversation(TRADES, positions={TRADES: "6123456787"})
+    held = talk.receive(TRADE, NOW)
+    asked = talk.tick(NOW)
+    row = b'[{"id":6123456788,"price":"1.10","qty":"2","time":1795335330100,"isBuyerMaker":false}]'
+    filled = talk.fetched("trades BTC/USDT", row, NOW)
+    fields = (("symbol", "BTCUSDT"), ("fromId", "6123456788"), ("limit", "1000"))
+    assert (held, asked, [(event.s, event.body.side, event.body.backfilled) for event in filled]) == (
+        [],
+        [Fetch("/api/v3/historicalTrades", fields, 25, "trades BTC/USDT")],
+        [("6123456788", "buy", True), ("6123456789", "sell", None)],
+    )
+
+
+def test_what_is_unsubscribed_falls_silent_and_the_rest_goes_on():
+    talk = conversation(TRADES, TICKER)
+    talk.receive(b'{"result":null,"id":1}', NOW)
+    sent = talk.unsubscribe([TRADES], NOW + 1_000_000_000)
+    heard = (talk.receive(TRADE, NOW), len(talk.receive(BOOK_TICKER, NOW)), talk.positions())
+    assert (sent, heard) == ([Send('{"method":"UNSUBSCRIBE","params":["btcusdt@trade"],"id":2}')], ((), 1, {}))
+
+
+def test_positions_are_where_the_next_connection_goes_on():
+    talk = conversation()
+    talk.receive(TRADE, NOW)
+    talk.fetched("orderbook BTC/USDT", REST_BOOK, NOW)
+    assert talk.positions() == {TRADES: "6123456789", BOOK: "81234567890"}
+
+
+REFUSALS = [
+    b'{"code":2,"msg":"Invalid request: invalid stream","id":1}',
+    b'{"error":{"code":2,"msg":"Invalid request: invalid stream"},"id":1}',
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_refused_subscription_ends_the_connection(refusal):
+    with pytest.raises(Reconnect, match="SUBSCRIBE refused"):
+        conversation().receive(refusal, NOW)
+
+
+@pytest.mark.parametrize("notice", [b'{"e":"serverShutdown","E":1}', b'{"stream":"!serverShutdown","data":{}}'])
+def test_a_server_that_goes_down_is_left_at_once(notice):
+    with pytest.raises(Reconnect, match="goes down"):
+        conversation().receive(notice, NOW)
+
+
+def test_a_request_without_an_answer_ends_the_connection():
+    with pytest.raises(Reconnect, match="no answer"):
+        conversation().tick(NOW + 10_000_000_000)
+
+
+def test_a_connection_ends_before_the_exchange_cuts_it():
+    talk = conversation()
+    talk.receive(b'{"result":null,"id":1}', NOW)
+    talk.receive(TRADE, NOW + 22 * 3_600_000_000_000)
+    with pytest.raises(Reconnect, match="24 hours"):
+        talk.tick(NOW + 23 * 3_600_000_000_000)
+
+
+def test_a_quiet_connection_is_asked_whether_it_still_lives():
+    talk = conversation(TRADES)
+    talk.receive(b'{"result":null,"id":1}', NOW)
+    asked = talk.tick(NOW + 15_000_000_000)
+    assert (asked, talk.receive(b'{"result":["btcusdt@trade"],"id":2}', NOW)) == (
+        [Send('{"method":"LIST_SUBSCRIPTIONS","id":2}')],
+        (),
+    )
+
+
+BAD = [
+    b"",
+    b"{",
+    TRADE[:-20],
+    TRADE.replace(b'"61250.10000000"', b'"NaN"'),
+    TRADE.replace(b'"61250.10000000"', b'"1e309"'),
+    TRADE.replace(b'"61250.10000000"', b"61250.1"),
+    TRADE.replace(b'"61250.10000000"', b'"61250.1\\n"'),
+    TRADE.replace(b"6123456789", b'"6123456789"'),
+    TRADE.replace(b'"BTCUSDT"', b'"ETHUSDT"'),
+    TRADE.replace(b"btcusdt@trade", b"dogeusdt@trade"),
+    DEPTH.replace(b'"0.92000000"', b'"-0.92000000"'),
+    DEPTH.replace(b'"0.92000000"', b"null"),
+    b'{"e":"somethingNew"}',
+    b'{"result":null,"id":77}',
+    b"\x00\xff\xfe binary",
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("frame", BAD, ids=lambda frame: repr(frame[:40]))
+def test_a_bad_frame_is_skipped_and_keeps_its_bytes(frame):
+    with pytest.raises(SkipFrame) as skipped:
+        conversation().receive(frame, NOW)
+    assert skipped.value.frame == frame
+
+
+def test_data_is_understood_whatever_the_order_of_its_keys():
+    frame = b'{ "data" : ' + msgspec.json.encode(msgspec.json.decode(TRADE)["data"]) + b', "stream" : "btcusdt@trade" }'
+    assert conversation().receive(frame, NOW) == conversation().receive(TRADE, NOW)
+
+
+mutated = st.builds(
+    lambda frame, cut, junk, keep: frame[:cut] + junk + frame[cut + keep :],
+    st.sampled_from(FRAMES),
+    st.integers(0, 400),
+    st.binary(max_size=6) | st.sampled_from([b'"', b"{", b"]", b"1e5", b"null", b"-", b"99999999999999999999"]),
+    st.integers(0, 20),
+)
+
+
+@settings(max_examples=1500, derandomize=True, deadline=None)
+@given(mutated | st.binary(max_size=200))
+def test_no_bytes_make_anything_but_known_errors_and_sound_events(frame):
+    talk = conversation()
+    talk.fetched("orderbook BTC/USDT", REST_BOOK, NOW)
+    try:
+        outputs = talk.receive(frame, NOW)
+    except ExchangeError:
+        return
+    for event in outputs:
+        fields = msgspec.to_builtins(event.body)
+        check(
+            value
+            for name, value in fields.items()
+            if isinstance(value, str) and name not in ("side", "state", "reason")
+        )
+        check(text for side in ("bids", "asks") for level in fields.get(side, ()) for text in level)
+        assert event.key in (TRADES, TICKER, BOOK, CANDLES)
+        assert fields.get("exchange_ns", NOW) <= NOW + 86_400_000_000_000
+
+
+def test_instruments_come_by_base_and_quote_with_their_steps():
+    body = (
+        b'{"symbols":[{"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","filters":['
+        b'{"filterType":"NOTIONAL","minNotional":"5.0"},{"filterType":"LOT_SIZE","stepSize":"0.00001"},'
+        b'{"filterType":"PRICE_FILTER","tickSize":"0.01"}]},'
+        b'{"symbol":"OLDBTC","status":"BREAK","baseAsset":"OLD","quoteAsset":"BTC","filters":[]}]}'
+    )
+    assert Binance().instruments(body) == {
+        "BTC/USDT": Instrument("BTC/USDT", "BTCUSDT", True, "TRADING", "0.01", "0.00001", "5.0"),
+        "OLD/BTC": Instrument("OLD/BTC", "OLDBTC", False, "BREAK"),
+    }
+
+
+def test_a_plan_keeps_within_a_connections_streams():
+    keys = [StreamKey("binance", channel, f"A{i}/B") for i in range(400) for channel in ("ticker", "trades")]
+    plans = Binance().plan(keys)
+    assert ([len(plan.streams) for plan in plans], [key for plan in plans for key in plan.streams]) == (
+        [666, 134],
+        keys,
+    )
+
+
+def test_nothing_wanted_is_no_connection():
+    assert (Binance().plan([]), Binance().plan([TRADES])) == ((), (Plan("/stream", (TRADES,)),))
+
+
+def test_nothing_is_due_before_it_is_greeted():
+    assert Binance().converse([TRADES], SYMBOLS, {}, "x").due() == NEVER

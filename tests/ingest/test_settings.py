@@ -14,8 +14,10 @@ WRONG = {
     "INGEST_EXCHANGE": ("nyse", "INGEST_EXCHANGE: there is no exchange 'nyse'; there are: binance"),
     "INGEST_SYMBOLS": (
         "BTCUSDT",
-        "INGEST_SYMBOLS: 'BTCUSDT' is not a symbol; "
-        "expected BASE/QUOTE of letters, digits, '.' and '_', as in BTC/USDT",
+        (
+            "INGEST_SYMBOLS: 'BTCUSDT' is not a symbol; "
+            "expected BASE/QUOTE of letters, digits, '.' and '_', as in BTC/USDT"
+        ),
     ),
     "INGEST_ATTEMPTS": ("-1", "INGEST_ATTEMPTS: Input should be greater than or equal to 0"),
     "INGEST_TIMEOUT_S": (

@@ -102,16 +102,11 @@ class Connection:
         self._patience = patience
         self._publisher = publisher
         self._rest = rest
-        self._refused: list[tuple[StreamKey, str | None]] = []
         self._failures = 0
         self._heard_ns = 0
         self._logged_s = 0.0
         self._changes = 0
         self._session = f"{name}-{time.time_ns():x}"
-
-    def refused(self, key: StreamKey, last: str | None) -> None:
-        """A stream stands at `last` and did not take what was said: the conversation is told at its next tick."""
-        self._refused.append((key, last))
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until asked to stop. Raises AttemptsUsedUp, and Stop when no retry can help."""
@@ -130,12 +125,10 @@ class Connection:
 
     def _converse(self) -> Conversation:
         """A new connection is a new conversation, which goes on where the last one ended."""
-        for key, last in self._refused:
-            if last is None:
-                self._positions.pop(key, None)
-            else:
-                self._positions[key] = last
-        self._refused.clear()
+        for refusal in self._publisher.take_refusals(self.streams):
+            self._positions.pop(refusal.key, None)
+            if refusal.last is not None:
+                self._positions[refusal.key] = refusal.last
         session = f"{self._session}.{self.counters.connects}"
         return self._exchange.converse(self.streams, self._instruments, self._positions, session)
 
@@ -214,9 +207,9 @@ class Connection:
             now_ns = time.time_ns()
             if now_ns - self._heard_ns > self._patience.timeout_s * 1e9 and not self._publisher.full:
                 raise Reconnect(f"silent for {self._patience.timeout_s:g} s")
-            refused, self._refused = self._refused, []
-            for key, last in refused:
-                await self._do(socket, fetches, conversation.refused(key, last, now_ns))
+            for refusal in self._publisher.take_refusals(self.streams):
+                log.warning("stream stands elsewhere", stream=str(refusal.key), last=refusal.last)
+                await self._do(socket, fetches, conversation.refused(refusal.key, refusal.last, now_ns))
             if conversation.due() <= now_ns:
                 await self._do(socket, fetches, conversation.tick(now_ns))
 

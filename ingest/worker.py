@@ -15,8 +15,6 @@ from ingest.publisher import Publisher
 from ingest.rest import Rest
 from ingest.tasks import pause, together
 
-_REFUSALS_EVERY_S = 0.02
-
 log = structlog.get_logger()
 
 
@@ -48,15 +46,14 @@ class Worker:
 
         Raises UnknownSymbols, AttemptsUsedUp, CannotAppend, Stop.
         """
-        drained = asyncio.Event()
-        await together(stopping, self._publish(stopping, drained), self._hear(stopping, drained))
+        await together(stopping, self._publish(), self._hear(stopping))
 
-    async def _publish(self, stopping: asyncio.Event, drained: asyncio.Event) -> None:
-        unwritten = await self._publisher.run(drained)
+    async def _publish(self) -> None:
+        unwritten = await self._publisher.run()
         if unwritten:
             log.error("events not written", exchange=self._exchange.name, events=unwritten)
 
-    async def _hear(self, stopping: asyncio.Event, drained: asyncio.Event) -> None:
+    async def _hear(self, stopping: asyncio.Event) -> None:
         """The publisher ends after everyone who puts into it."""
         try:
             async with self._rest:
@@ -64,7 +61,7 @@ class Worker:
                 if not stopping.is_set():
                     await self._converse(find(self._symbols, instruments, self._exchange.name), stopping)
         finally:
-            drained.set()
+            self._publisher.finish()
 
     async def _converse(self, instruments: Mapping[str, Instrument], stopping: asyncio.Event) -> None:
         name = self._exchange.name
@@ -84,17 +81,7 @@ class Worker:
             )
             for i, plan in enumerate(self._exchange.plan(streams), start=1)
         )
-        await together(stopping, self._refusals(stopping), *(one.run(stopping) for one in self.connections))
-
-    async def _refusals(self, stopping: asyncio.Event) -> None:
-        """Tell each connection which of its streams did not take what was said."""
-        owners = {key: connection for connection in self.connections for key in connection.streams}
-        while not stopping.is_set():
-            for refusal in self._publisher.take_refusals():
-                log.warning("stream stands elsewhere", stream=str(refusal.key), last=refusal.last)
-                if refusal.key in owners:
-                    owners[refusal.key].refused(refusal.key, refusal.last)
-            await pause(stopping, _REFUSALS_EVERY_S)
+        await together(stopping, *(connection.run(stopping) for connection in self.connections))
 
     async def _instruments(self, stopping: asyncio.Event) -> Mapping[str, Instrument]:
         """What the exchange trades; asked for until there is an answer. Empty only when asked to stop."""

@@ -19,9 +19,14 @@ _ARGUMENTS_PER_ENTRY = 5
 class Batch(Struct, frozen=True):
     """Events of one exchange in the form of one call, in order per stream."""
 
-    keys: tuple[StreamKey, ...]
+    counts: dict[StreamKey, int]
+    """How many entries of each stream."""
     arguments: tuple[str | bytes | int, ...]
-    entries: int
+
+    @property
+    def entries(self) -> int:
+        """How many in all."""
+        return sum(self.counts.values())
 
 
 class Appended(Struct, frozen=True):
@@ -41,9 +46,7 @@ class Appended(Struct, frozen=True):
 def batch(generation: str, events: Iterable[Event]) -> Batch:
     """The events, all of one exchange, as one call. `generation` names the state of streams yet unborn."""
     streams: dict[StreamKey, list[str | bytes]] = {}
-    entries = 0
     for event in events:
-        entries += 1
         arguments = streams.get(event.key)
         if arguments is None:
             arguments = streams[event.key] = []
@@ -52,15 +55,16 @@ def batch(generation: str, events: Iterable[Event]) -> Batch:
         raise ValueError("a batch needs at least one event")
     registry = keys.streams(next(iter(streams)).exchange)
     flat: list[str | bytes | int] = [len(streams) + 1, registry, *map(str, streams), generation]
-    for arguments in streams.values():
-        flat.append(len(arguments) // _ARGUMENTS_PER_ENTRY)
+    counts = {key: len(arguments) // _ARGUMENTS_PER_ENTRY for key, arguments in streams.items()}
+    for key, arguments in streams.items():
+        flat.append(counts[key])
         flat += arguments
-    return Batch(keys=tuple(streams), arguments=tuple(flat), entries=entries)
+    return Batch(counts=counts, arguments=tuple(flat))
 
 
 def appended(sent: Batch, reply: Sequence[bytes | str]) -> tuple[Appended, ...]:
     """The reply to `sent`, one for each of its streams."""
-    return tuple(_appended(key, text) for key, text in zip(sent.keys, reply, strict=True))
+    return tuple(_appended(key, text) for key, text in zip(sent.counts, reply, strict=True))
 
 
 def _appended(key: StreamKey, text: bytes | str) -> Appended:

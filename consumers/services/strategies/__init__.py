@@ -1,0 +1,1 @@
+"""Strategies to run and to copy."""

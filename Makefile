@@ -29,6 +29,15 @@ run: $(READY)  ## The same against the real exchanges: make run EXCHANGES=binanc
 EXCHANGES ?= binance
 SYMBOLS ?= BTC/USDT,ETH/USDT
 
+.PHONY: replay
+replay: $(READY)  ## The demo on recorded frames: FRAMES=folder make replay
+	@test -n "$(FRAMES)" || { echo "FRAMES names no folder: FRAMES=path make replay; it holds binance.tsv and rest/" >&2; exit 2; }
+	@$(BIN)/python -m deploy.demo --replay "$(FRAMES)" --symbols NKN/USDT,BLZ/ETH,LRC/BTC,RUNE/EUR
+
+.PHONY: bench
+bench: $(READY)  ## Events per second and CPU per event, stage by stage, beside a straightforward line in the same run
+	@$(BIN)/python -m tests.benchmarks
+
 .PHONY: test
 test: $(READY)  ## All tests
 	@$(BIN)/python -m pytest

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 REMEDIES = (
@@ -107,6 +107,15 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def wait_for_port(port: int, alive: Callable[[], bool], within_s: float = 10) -> None:
+    """Return once somebody listens there, or when who should is no longer alive, or time is up."""
+    deadline = time.monotonic() + within_s
+    while alive() and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.02)
 
 
 def _major(path: str) -> int:

@@ -5,16 +5,22 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, NoReturn
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import structlog
 import typer
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
+from ingest.audit import Report
+from ingest.audit import audit as read_audit
 from ingest.backoff import Backoff
 from ingest.connection import AttemptsUsedUp, Patience
+from ingest.contract.keys import parse_symbol
 from ingest.exchanges import EXCHANGES
 from ingest.exchanges.exchange import Stop
 from ingest.exchanges.symbols import UnknownSymbols
@@ -23,11 +29,22 @@ from ingest.metrics import serve_metrics
 from ingest.publisher import CannotAppend, Publisher
 from ingest.rest import Rest
 from ingest.settings import IngestSettings, WrongSettings, read_settings
+from ingest.simulator.replay import replayed_binance
+from ingest.simulator.server import simulate as simulate_exchange
 from ingest.worker import Worker
 
+FAILED = 1
 WRONG_SETTINGS = 2
 ATTEMPTS_USED_UP = 3
 
+
+class Simulated(StrEnum):
+    """Exchanges that can be simulated."""
+
+    BINANCE = "binance"
+
+
+log = structlog.get_logger()
 app = typer.Typer(help="Exchange WebSockets in, Redis Streams out.", no_args_is_help=True, add_completion=False)
 
 
@@ -43,7 +60,65 @@ def run() -> None:
     except AttemptsUsedUp as used_up:
         _end(str(used_up), ATTEMPTS_USED_UP)
     except (CannotAppend, Stop) as hopeless:
-        _end(str(hopeless), 1)
+        _end(str(hopeless), FAILED)
+
+
+@app.command()
+def simulate(
+    exchange: Annotated[Simulated, typer.Argument(help="Whose dialect to speak")],
+    symbols: Annotated[str, typer.Option(help="What to trade, separated by commas")] = "BTC/USDT,ETH/USDT",
+    rate: Annotated[int, typer.Option(min=0, help="Market actions a second over all symbols")] = 200,
+    seed: Annotated[int, typer.Option(help="The same seed trades the same")] = 1,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="On 127.0.0.1, for WebSocket and REST; 0 for a free one")
+    ] = 0,
+    ledger: Annotated[Path | None, typer.Option(help="Write each event here before it is sent")] = None,
+    replay: Annotated[Path | None, typer.Option(help="Speak the recorded frames of this folder instead")] = None,
+) -> None:
+    """Be an exchange: a seeded market, or a recording, behind a real WebSocket and REST server."""
+    _log("info")
+    try:
+        wanted = tuple(parse_symbol(symbol.strip()) for symbol in symbols.split(","))
+        if replay is not None:
+            _until_stopped(lambda stopping: _replay(stopping, replay, port))
+        else:
+            _until_stopped(
+                lambda stopping: simulate_exchange(
+                    stopping, symbols=wanted, rate=rate, seed=seed, port=port, ledger=ledger
+                )
+            )
+    except (OSError, ValueError) as wrong:
+        _end(f"simulate {exchange.value}: {wrong}", WRONG_SETTINGS)
+
+
+@app.command()
+def audit(
+    ledger: Annotated[Path | None, typer.Option(help="Compare with what a simulated exchange wrote here")] = None,
+) -> None:
+    """Prove that nothing is lost: streams against their ledger, groups against their streams. For a bus at rest."""
+    bus = _settings().bus()
+    try:
+        report = asyncio.run(_audit(bus, ledger))
+    except RedisError as away:
+        _end(f"no Redis to audit: {away}", FAILED)
+    except (OSError, ValueError) as wrong:
+        _end(f"cannot audit: {wrong}", FAILED)
+    typer.echo(report)
+    raise typer.Exit(0 if report.balanced else FAILED)
+
+
+async def _audit(bus: str, ledger: Path | None) -> Report:
+    redis = _redis(bus)
+    try:
+        return await read_audit(redis, ledger)
+    finally:
+        await redis.aclose()
+
+
+async def _replay(stopping: asyncio.Event, folder: Path, port: int) -> None:
+    async with replayed_binance(folder=folder, port=port) as exchange:
+        log.info("recorded exchange", stream_url=exchange.stream_url, rest_url=exchange.rest_url)
+        await exchange.run_until(stopping)
 
 
 async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:

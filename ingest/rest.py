@@ -49,6 +49,10 @@ class Rest:
                     return body
                 self._obey(response)
                 return FetchFailed(response.status, body[:300].decode(errors="replace"))
+        except aiohttp.ClientConnectorError as error:
+            return FetchFailed(
+                0, f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+            )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return FetchFailed(0, f"{self.base_url}: {error or type(error).__name__}")
 

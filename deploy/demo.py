@@ -1,0 +1,175 @@
+"""A whole bus on one machine: Redis, an exchange (simulated or real), a worker, three services, a live table."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from consumers.console.board import Figures, collect, plain, render
+from deploy.local_redis import NoRedis, free_port, local_redis, wait_for_port
+from deploy.processes import Process
+
+_SETTLED_WITHIN_S = 15
+_NEWS = 4
+RATE = "500"
+SERVICES = ("bot", "order", "position")
+
+Source = str
+"""`live`, `simulated`, or the folder of a recording."""
+
+console = Console()
+
+
+class Bus:
+    """The processes of one demo, from the exchange to the services."""
+
+    def __init__(self, folder: Path, redis_url: str, exchanges: tuple[str, ...], symbols: str, source: Source) -> None:
+        self.ledger = folder / "ledger.jsonl" if source == "simulated" else None
+        self.redis_url = redis_url
+        self._simulators: list[Process] = []
+        self._workers: list[Process] = []
+        for exchange in exchanges:
+            env = {"INGEST_EXCHANGE": exchange, "INGEST_SYMBOLS": symbols, "INGEST_REDIS_URL": redis_url}
+            if source != "live":
+                port = free_port()
+                said = ["--ledger", str(self.ledger)] if self.ledger else ["--replay", source]
+                arguments = ["--symbols", symbols, "--rate", RATE, "--port", str(port), *said]
+                simulate = Process(f"simulated {exchange}", folder, "ingest", "simulate", exchange, *arguments, env={})
+                self._simulators.append(simulate)
+                wait_for_port(port, lambda process=simulate: process.alive)
+                env |= {"INGEST_STREAM_URL": f"ws://127.0.0.1:{port}", "INGEST_REST_URL": f"http://127.0.0.1:{port}"}
+            self._workers.append(Process(f"{exchange} worker", folder, "ingest", "run", env=env))
+        env = {"CONSUMER_REDIS_URL": redis_url}
+        self._services = [Process(name, folder, "consumers", "run", name, env=env) for name in SERVICES]
+
+    @property
+    def processes(self) -> list[Process]:
+        """All of them, from the source to the last reader."""
+        return [*self._simulators, *self._workers, *self._services]
+
+    async def stop(self, redis: Redis) -> None:
+        """From the source to the last reader, each once it has handled what came before it."""
+        for process in (*self._simulators, *self._workers):
+            await asyncio.to_thread(process.end)
+        for service in self._services:
+            await self._settled(redis, service.name)
+            await asyncio.to_thread(service.end)
+
+    async def _settled(self, redis: Redis, group: str) -> None:
+        deadline = time.monotonic() + _SETTLED_WITHIN_S
+        while time.monotonic() < deadline:
+            figures = await collect(redis)
+            if not any(lag.entries for lag in figures.lags if lag.group == group):
+                return
+            await asyncio.sleep(0.1)
+
+
+def main(
+    live: Annotated[bool, typer.Option(help="Real exchanges instead of simulated ones")] = False,
+    exchanges: Annotated[str, typer.Option(help="Which ones, separated by commas")] = "binance",
+    symbols: Annotated[str, typer.Option(help="What of them, separated by commas")] = "BTC/USDT,ETH/USDT,SOL/USDT",
+    replay: Annotated[str, typer.Option(help="Recorded frames of this folder instead")] = "",
+) -> None:
+    """Run until Ctrl-C, or for SECONDS_TO_RUN."""
+    seconds = float(os.environ.get("SECONDS_TO_RUN") or "inf")
+    try:
+        with local_redis("--maxmemory", "1gb") as server, _folder() as folder:
+            console.print(f"Redis on port {server.port}, data and logs in {folder}", soft_wrap=True)
+            source = "live" if live else replay or "simulated"
+            bus = Bus(folder, server.url, tuple(exchanges.split(",")), symbols, source)
+            try:
+                balanced = asyncio.run(_show(bus, seconds))
+            finally:
+                for process in reversed(bus.processes):
+                    process.end()
+            sys.exit(0 if balanced else 1)
+    except NoRedis as none:
+        sys.exit(str(none))
+
+
+async def _show(bus: Bus, seconds: float) -> bool:
+    stopping = asyncio.Event()
+    for asked in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(asked, stopping.set)
+    redis = Redis.from_url(bus.redis_url, retry=Retry(NoBackoff(), 0), protocol=2)
+    try:
+        await _watch(bus, redis, seconds, stopping)
+        if dead := [process for process in bus.processes if process.died]:
+            for process in dead:
+                console.print(f"{process.name} ended by itself:\n{process.last_words()}", style="red", markup=False)
+            return False
+        console.print("stopping: the exchange first, then each reader once it has handled all before", soft_wrap=True)
+        await bus.stop(redis)
+        return await _audit(bus)
+    finally:
+        await redis.aclose()
+
+
+async def _watch(bus: Bus, redis: Redis, seconds: float, stopping: asyncio.Event) -> None:
+    """Show what goes on until the time is up, somebody asks to stop, or a process dies."""
+    deadline = time.monotonic() + seconds
+    news: list[str] = []
+    with _shown() as show:
+        while time.monotonic() < deadline and not stopping.is_set() and not any(p.died for p in bus.processes):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(1, max(0, deadline - time.monotonic()))):
+                    await stopping.wait()
+            fresh = [line for process in bus.processes for line in process.news()]
+            news = [*news, *fresh][-_NEWS:]
+            show(await collect(redis), news, fresh)
+
+
+async def _audit(bus: Bus) -> bool:
+    """The proof, printed by the command that anybody can run; whether it balances."""
+    arguments = ["--ledger", str(bus.ledger)] if bus.ledger else []
+    audit = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ingest", "audit", *arguments, env={**os.environ, "INGEST_REDIS_URL": bus.redis_url}
+    )
+    return await audit.wait() == 0
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator[Callable[[Figures, list[str], list[str]], None]]:
+    """A live table on a terminal, plain lines elsewhere."""
+    if not console.is_terminal:
+        yield _plainly
+        return
+    with Live(console=console, screen=False, auto_refresh=False) as live:
+
+        def show(figures: Figures, news: list[str], _fresh: list[str]) -> None:
+            lines = [Text(line, style="yellow", overflow="ellipsis", no_wrap=True) for line in news]
+            live.update(
+                Group(render(figures), *lines, Text("Ctrl-C stops everything and prints the audit", "dim")),
+                refresh=True,
+            )
+
+        yield show
+
+
+def _plainly(figures: Figures, _news: list[str], fresh: list[str]) -> None:
+    for line in (*plain(figures), *fresh):
+        print(line, flush=True)  # noqa: T201 - this is what the command is for
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="tickbus-demo-") as folder:
+        yield Path(folder)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,46 @@
+"""A whole worker in the test's own loop, for the length of a `with`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from ingest.backoff import Backoff
+from ingest.connection import Patience
+from ingest.exchanges import EXCHANGES
+from ingest.limits import TokenBucket
+from ingest.publisher import Publisher
+from ingest.rest import Rest
+from ingest.worker import Worker
+
+CHANNELS = ("trades", "ticker", "orderbook", "candles-1m")
+QUICK = Patience(backoff=Backoff(first_s=0.05, most_s=0.2))
+
+
+@asynccontextmanager
+async def working(
+    redis,
+    exchange,
+    symbols: Sequence[str],
+    *,
+    name: str = "binance",
+    channels: Sequence[str] = CHANNELS,
+    patience: Patience = QUICK,
+    bound: int = 10_000,
+) -> AsyncIterator[Worker]:
+    """The worker; what it raises comes out at the end, which comes when the worker ends by itself."""
+    worker = Worker(
+        EXCHANGES[name](),
+        symbols=symbols,
+        channels=channels,
+        stream_url=exchange.stream_url,
+        patience=patience,
+        publisher=Publisher(redis, name, bound=bound),
+        rest=Rest(exchange.rest_url, TokenBucket(10_000, 10_000)),
+    )
+    stopping = asyncio.Event()
+    running = asyncio.create_task(worker.run(stopping))
+    try:
+        yield worker
+    finally:
+        stopping.set()
+        await running

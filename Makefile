@@ -53,6 +53,10 @@ check: $(READY)  ## Lint, types, layering
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
+.PHONY: readme
+readme: $(READY)  ## Write README's settings tables anew
+	@$(BIN)/python -m deploy.settings_tables
+
 .PHONY: format
 format: $(READY)  ## Put the code into its form
 	@$(BIN)/ruff check --fix-only --quiet .

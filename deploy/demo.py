@@ -50,7 +50,7 @@ class Bus:
                 arguments = ["--symbols", symbols, "--rate", RATE, "--port", str(port), *said]
                 simulate = Process(f"simulated {exchange}", folder, "ingest", "simulate", exchange, *arguments, env={})
                 self._simulators.append(simulate)
-                wait_for_port(port, lambda process=simulate: process.alive)
+                wait_for_port(port, simulate.alive)
                 env |= {"INGEST_STREAM_URL": f"ws://127.0.0.1:{port}", "INGEST_REST_URL": f"http://127.0.0.1:{port}"}
             self._workers.append(Process(f"{exchange} worker", folder, "ingest", "run", env=env))
         env = {"CONSUMER_REDIS_URL": redis_url}

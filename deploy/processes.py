@@ -35,7 +35,6 @@ class Process:
         """Whether it ended without having been asked."""
         return self._process.poll() is not None and not self._ended
 
-    @property
     def alive(self) -> bool:
         """Whether it still runs."""
         return self._process.poll() is None

@@ -1,0 +1,119 @@
+"""The `ingest` command, as a process."""
+
+import asyncio
+import os
+import signal
+import sys
+
+import pytest
+
+from deploy.local_redis import LocalRedis, free_port
+from ingest.simulator.server import simulated_binance
+from tests.eventually import eventually
+
+pytestmark = pytest.mark.slow
+
+
+async def ingest(*arguments: str, **variables: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "ingest",
+        *arguments,
+        env={**os.environ, **variables},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def test_wrong_settings_are_named_a_line_each_and_nothing_is_connected():
+    process = await ingest("run", INGEST_SYMBOLS="BTCUSDT", INGEST_ATTEMPTS="-1", INGEST_REST_URL="ws://x")
+    _, said = await process.communicate()
+    lines = sorted(line.split(":")[0] for line in said.decode().splitlines())
+    assert (process.returncode, lines) == (2, ["INGEST_ATTEMPTS", "INGEST_REST_URL", "INGEST_SYMBOLS"])
+
+
+async def test_an_unreadable_secret_file_is_a_wrong_setting():
+    process = await ingest("run", INGEST_REDIS_URL_FILE="/nowhere/url")
+    _, said = await process.communicate()
+    assert (process.returncode, said.decode().split(":")[0]) == (2, "INGEST_REDIS_URL_FILE")
+
+
+async def test_an_unknown_symbol_ends_the_worker_with_near_names(redis_server):
+    async with simulated_binance(symbols=("BTC/USDT",)) as exchange:
+        process = await ingest(
+            "run",
+            INGEST_SYMBOLS="BTC/USTD",
+            INGEST_REDIS_URL=redis_server.url,
+            INGEST_STREAM_URL=exchange.stream_url,
+            INGEST_REST_URL=exchange.rest_url,
+        )
+        _, said = await process.communicate()
+    last = said.decode().splitlines()[-1]
+    assert (process.returncode, last) == (2, "binance: BTC/USTD is not traded, did you mean BTC/USDT?")
+
+
+async def test_used_up_attempts_are_exit_code_3(redis_server):
+    async with simulated_binance(symbols=("BTC/USDT",)) as exchange:
+        process = await ingest(
+            "run",
+            INGEST_SYMBOLS="BTC/USDT",
+            INGEST_ATTEMPTS="2",
+            INGEST_RETRY_FIRST_S="0.1",
+            INGEST_REDIS_URL=redis_server.url,
+            INGEST_STREAM_URL=f"ws://127.0.0.1:{free_port()}",
+            INGEST_REST_URL=exchange.rest_url,
+        )
+        await process.communicate()
+    assert process.returncode == 3
+
+
+async def test_a_redis_that_comes_later_is_waited_for_and_sigterm_ends_in_good_order(tmp_path, redis):
+    late = LocalRedis(tmp_path)
+    async with simulated_binance(symbols=("BTC/USDT",)) as exchange:
+        process = await ingest(
+            "run",
+            INGEST_SYMBOLS="BTC/USDT",
+            INGEST_RETRY_FIRST_S="0.1",
+            INGEST_REDIS_URL=late.url,
+            INGEST_STREAM_URL=exchange.stream_url,
+            INGEST_REST_URL=exchange.rest_url,
+        )
+        try:
+            said = await asyncio.wait_for(process.stderr.readline(), 20)
+            await asyncio.to_thread(late.start)
+
+            async def written():
+                client = type(redis).from_url(late.url)
+                try:
+                    return await client.xlen("md:{binance}:trades:BTC-USDT")
+                finally:
+                    await client.aclose()
+
+            await eventually(written)
+            process.send_signal(signal.SIGTERM)
+            await process.communicate()
+        finally:
+            late.stop()
+    assert (f"127.0.0.1:{late.port}" in said.decode(), process.returncode) == (True, 0)
+
+
+async def test_an_audit_of_nothing_balances_and_one_without_redis_says_so(redis, redis_server):
+    sound = await ingest("audit", INGEST_REDIS_URL=redis_server.url)
+    said, _ = await sound.communicate()
+    away = await ingest("audit", INGEST_REDIS_URL=f"redis://127.0.0.1:{free_port()}")
+    _, complaint = await away.communicate()
+    assert (sound.returncode, said.decode().splitlines()[-1], away.returncode, complaint.decode()[:21]) == (
+        0,
+        "balanced",
+        1,
+        "no Redis to audit: Er",
+    )
+
+
+async def test_a_port_that_is_taken_is_named():
+    async with simulated_binance(symbols=("BTC/USDT",)) as exchange:
+        port = exchange.stream_url.rpartition(":")[2]
+        process = await ingest("simulate", "binance", "--port", port)
+        _, said = await process.communicate()
+    assert (process.returncode, port in said.decode()) == (2, True)

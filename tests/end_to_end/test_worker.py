@@ -1,6 +1,5 @@
 """A worker between a simulated exchange and a real Redis."""
 
-import asyncio
 import json
 
 import pytest

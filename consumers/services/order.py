@@ -24,7 +24,7 @@ class Orders:
     append, so a symbol may have one consumer only.
     """
 
-    channels = ("intents",)
+    channels: tuple[str, ...] = ("intents",)
 
     def __init__(
         self,

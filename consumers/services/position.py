@@ -37,7 +37,7 @@ class Positions:
     A ticker is written as the mark of its symbol's positions at most every `mark_every_ms`.
     """
 
-    channels = ("fills", "ticker")
+    channels: tuple[str, ...] = ("fills", "ticker")
 
     def __init__(
         self,

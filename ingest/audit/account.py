@@ -1,0 +1,134 @@
+"""One stream's account: what an exchange emitted, set against what the stream has and what it says it lost."""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from ingest.audit.report import StreamReport
+from ingest.contract.codec import Entry, UnreadableEntry, decode
+from ingest.contract.events import Body, Candle, Delta, Snapshot, Ticker, Trade
+from ingest.simulator import ledger
+from ingest.simulator.ledger import Record
+
+_EXAMPLES = 5
+_FOREVER = 1 << 80
+_IDENTITY = ("key", "s", "first")
+_NUMBERED = (ledger.Trade, ledger.Delta)
+
+
+class Account:
+    """One stream's entries, compared one by one as they are read with what the exchange says it emitted."""
+
+    def __init__(self, key: str, emitted: Iterable[Record] = ()) -> None:
+        self._key = key
+        self._missing = {record.s: record for record in emitted}
+        self._emitted = len(self._missing)
+        first = next(iter(self._missing.values()), None)
+        self._first_id = int(first.s) if isinstance(first, _NUMBERED) else _FOREVER
+        self._oldest_id: int | None = None
+        self._place: tuple[str, int] | None = None
+        self._seen: set[str] = set()
+        self._newest: dict[str, tuple[int, int]] = {}
+        self._counts: Counter[str] = Counter()
+        self._examples: list[str] = []
+
+    def read(self, entry_id: bytes, fields: Mapping[bytes, bytes]) -> None:
+        """The next entry."""
+        self._counts["entries"] += 1
+        try:
+            entry = decode(entry_id, fields)
+        except UnreadableEntry as bad:
+            self._wrong("unreadable", f"{entry_id.decode()}: {bad}")
+            return
+        self._follow(entry)
+        if isinstance(entry.event, Trade | Delta):
+            if entry.s in self._seen:
+                self._wrong("duplicates", f"{entry.type} {entry.s} comes twice")
+                return
+            self._seen.add(entry.s)
+        if entry.event is not None:
+            self._order(entry, entry.event)
+            self._compare(entry, entry.event)
+
+    def close(self, gaps: Sequence[tuple[int, int]]) -> StreamReport:
+        """The stream ends here; `gaps` are the ranges of ids registered as lost, ascending."""
+        for record in self._missing.values():
+            kind = self._excuse(record, gaps)
+            if kind == "unaccounted":
+                self._wrong(kind, f"{type(record).__name__.lower()} {record.s} was emitted and is not in the stream")
+            else:
+                self._counts[kind] += 1
+        return StreamReport(
+            key=self._key, emitted=self._emitted, gaps=len(gaps), examples=tuple(self._examples), **self._counts
+        )
+
+    def _follow(self, entry: Entry) -> None:
+        last, self._place = self._place, (entry.g, entry.n)
+        if last and entry.n != (last[1] + 1 if entry.g == last[0] else 1):
+            self._wrong("breaks", f"n={entry.n} of {entry.g} stands behind n={last[1]} of {last[0]}")
+
+    def _order(self, entry: Entry, event: Body) -> None:
+        where = _mark(entry.s, event)
+        if where is None or entry.late:
+            return
+        line, mark = where
+        newest = self._newest.get(line)
+        # A snapshot repeats the id of the delta before it.
+        if newest and (mark < newest or (mark == newest and not isinstance(event, Snapshot))):
+            self._wrong("disorder", f"{entry.type} {entry.s} stands behind a newer one")
+        else:
+            self._newest[line] = mark
+
+    def _compare(self, entry: Entry, event: Body) -> None:
+        if isinstance(event, Trade | Delta | Snapshot) and entry.s.isdigit() and self._oldest_id is None:
+            self._oldest_id = int(entry.s)
+        # A snapshot may bear the id of a delta, but it does not say what the delta said.
+        record = None if isinstance(event, Snapshot) else self._missing.pop(entry.s, None)
+        if record is not None:
+            self._counts["in_stream"] += 1
+            if difference := _difference(record, event):
+                self._wrong("differs", f"{entry.type} {entry.s}: {difference}")
+        elif isinstance(event, Trade | Delta) and entry.s.isdigit() and int(entry.s) > self._first_id:
+            self._wrong("invented", f"{entry.type} {entry.s} was never emitted")
+        if isinstance(event, Trade) and event.count:
+            for merged in range(1, event.count):
+                self._counts["in_stream"] += self._missing.pop(str(int(entry.s) - merged), None) is not None
+
+    def _excuse(self, record: Record, gaps: Sequence[tuple[int, int]]) -> str:
+        if not isinstance(record, _NUMBERED):
+            return "superseded" if self._counts["entries"] else "unaccounted"
+        number = int(record.s)
+        position = bisect_right(gaps, (number, _FOREVER))
+        if position and gaps[position - 1][1] >= number:
+            return "in_gaps"
+        return "before" if self._oldest_id is not None and number <= self._oldest_id else "unaccounted"
+
+    def _wrong(self, kind: str, words: str) -> None:
+        self._counts[kind] += 1
+        if len(self._examples) < _EXAMPLES:
+            self._examples.append(words)
+
+
+def _mark(s: str, event: Body) -> tuple[str, tuple[int, int]] | None:
+    """The line of succession that an event belongs to, and its place there; None for what has none."""
+    match event:
+        case Trade() | Delta() | Snapshot() if s.isdigit():
+            return "", (int(s), 0)
+        case Ticker():
+            source, _, mark = s.rpartition(".")
+            return (source, (int(mark), 0)) if mark.isdigit() else None
+        case Candle():
+            mark = s.rpartition(".")[2]
+            return "", (event.open_ns, int(mark) if mark.isdigit() else _FOREVER)
+    return None
+
+
+def _difference(record: Record, event: Body) -> str:
+    """The first thing that the entry says otherwise, if any. Merged trades are no single trade's equal."""
+    if isinstance(event, Trade) and event.count:
+        return ""
+    for name in record.__struct_fields__:
+        emitted, said = getattr(record, name), getattr(event, name, None)
+        if name not in _IDENTITY and emitted is not None and emitted != said:
+            return f"{name} was {emitted!r}, the entry says {said!r}"
+    return ""

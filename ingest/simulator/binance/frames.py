@@ -1,0 +1,178 @@
+"""What Binance says of each thing that happens on the market, and what the ledger says of it.
+
+https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ingest.contract.keys import StreamKey
+from ingest.simulator import ledger
+from ingest.simulator.bars import DAY_NS, INTERVALS, Bar
+from ingest.simulator.book import Changes, Top
+from ingest.simulator.listings import UNIT, decimal
+from ingest.simulator.market import Pair, Trade
+
+MS = 1_000_000
+Said = tuple[dict[str, Any], ledger.Record]
+
+
+class Listed:
+    """A pair under Binance's names and under ours, and what it says."""
+
+    def __init__(self, pair: Pair) -> None:
+        listing = pair.listing
+        self.pair = pair
+        self.native = listing.base + listing.quote
+        name = self.native.lower()
+        self.trade_stream = f"{name}@trade"
+        self.book_ticker_stream = f"{name}@bookTicker"
+        self.ticker_stream = f"{name}@ticker"
+        self.depth_stream = f"{name}@depth@100ms"
+        self.kline_streams = {interval: f"{name}@kline_{interval}" for interval in INTERVALS}
+        self._trades = str(StreamKey("binance", "trades", listing.symbol))
+        self._ticker = str(StreamKey("binance", "ticker", listing.symbol))
+        self._book = str(StreamKey("binance", "orderbook", listing.symbol))
+        self._candles = {
+            interval: str(StreamKey("binance", f"candles-{interval}", listing.symbol)) for interval in INTERVALS
+        }
+
+    def trade(self, trade: Trade) -> Said:
+        """`@trade`. Produced a millisecond after the match: E is not T."""
+        listing = self.pair.listing
+        time_ms = trade.time_ns // MS
+        price, amount, s = listing.price(trade.price), listing.amount(trade.lots), str(trade.id)
+        data = {
+            "e": "trade",
+            "E": time_ms + 1,
+            "s": self.native,
+            "t": trade.id,
+            "p": price,
+            "q": amount,
+            "T": time_ms,
+            "m": trade.taker_sells,
+            "M": True,
+        }
+        side = "sell" if trade.taker_sells else "buy"
+        record = ledger.Trade(
+            key=self._trades, s=s, first=s, price=price, amount=amount, side=side, exchange_ns=time_ms * MS
+        )
+        return data, record
+
+    def book_ticker(self, top: Top) -> Said:
+        """`@bookTicker`, which has neither type nor time."""
+        best = self._best(top)
+        data = {"u": self.pair.book.update_id, "s": self.native, **best}
+        s = f"book.{self.pair.book.update_id}"
+        record = ledger.Ticker(
+            key=self._ticker,
+            s=s,
+            first=s,
+            bid=best["b"],
+            bid_amount=best["B"],
+            ask=best["a"],
+            ask_amount=best["A"],
+        )
+        return data, record
+
+    def depth(self, changes: Changes, now_ns: int) -> Said:
+        """`@depth@100ms`: absolute amounts, zero where a level is gone."""
+        bids, asks = self.levels(changes.bids.items()), self.levels(changes.asks.items())
+        data = {
+            "e": "depthUpdate",
+            "E": now_ns // MS,
+            "s": self.native,
+            "U": changes.first,
+            "u": changes.last,
+            "b": bids,
+            "a": asks,
+        }
+        record = ledger.Delta(key=self._book, s=str(changes.last), first=str(changes.first), bids=bids, asks=asks)
+        return data, record
+
+    def ticker(self, now_ns: int) -> Said:
+        """`@ticker`: the rolling 24 hours."""
+        listing, day, last = self.pair.listing, self.pair.bars.day(), self.pair.last
+        change = day.close - day.open
+        s = f"24hr.{now_ns // MS * MS}"
+        record = ledger.Ticker(
+            key=self._ticker,
+            s=s,
+            first=s,
+            last=listing.price(last.price),
+            last_amount=listing.amount(last.lots),
+            open=listing.price(day.open),
+            high=listing.price(day.high),
+            low=listing.price(day.low),
+            volume=listing.amount(day.lots),
+            quote_volume=listing.value(day.value),
+        )
+        data = {
+            "e": "24hrTicker",
+            "E": now_ns // MS,
+            "s": self.native,
+            "p": listing.price(change),
+            "P": decimal(change * 100 * UNIT // day.open)[:-5],
+            "w": decimal(day.value * listing.tick // day.lots if day.lots else 0),
+            "x": record.open,
+            "c": record.last,
+            "Q": record.last_amount,
+            **self._best(self.pair.book.top()),
+            "o": record.open,
+            "h": record.high,
+            "l": record.low,
+            "v": record.volume,
+            "q": record.quote_volume,
+            "O": (now_ns - DAY_NS) // MS,
+            "C": now_ns // MS,
+            "F": day.first_id,
+            "L": day.last_id,
+            "n": day.trades,
+        }
+        return data, record
+
+    def kline(self, interval: str, bar: Bar, now_ns: int, *, closed: bool) -> Said:
+        """`@kline_<interval>`: its end is the last millisecond of its own, not the first of the next."""
+        listing = self.pair.listing
+        s = f"{bar.open_ns}.{'closed' if closed else now_ns // MS * MS}"
+        record = ledger.Candle(
+            key=self._candles[interval],
+            s=s,
+            first=s,
+            open_ns=bar.open_ns,
+            open=listing.price(bar.open),
+            high=listing.price(bar.high),
+            low=listing.price(bar.low),
+            close=listing.price(bar.close),
+            volume=listing.amount(bar.lots),
+            closed=closed,
+        )
+        kline = {
+            "t": bar.open_ns // MS,
+            "T": bar.end_ns // MS - 1,
+            "s": self.native,
+            "i": interval,
+            "f": bar.first_id,
+            "L": bar.last_id,
+            "o": record.open,
+            "c": record.close,
+            "h": record.high,
+            "l": record.low,
+            "v": record.volume,
+            "n": bar.trades,
+            "x": closed,
+            "q": listing.value(bar.value),
+            "V": listing.amount(bar.bought_lots),
+            "Q": listing.value(bar.bought_value),
+            "B": "0",
+        }
+        return {"e": "kline", "E": now_ns // MS, "s": self.native, "k": kline}, record
+
+    def levels(self, levels: Iterable[tuple[int, int]]) -> ledger.Levels:
+        """Prices and amounts as texts."""
+        price, amount = self.pair.listing.price, self.pair.listing.amount
+        return tuple([(price(ticks), amount(lots)) for ticks, lots in levels])
+
+    def _best(self, top: Top) -> dict[str, str]:
+        price, amount = self.pair.listing.price, self.pair.listing.amount
+        return {"b": price(top.bid), "B": amount(top.bid_lots), "a": price(top.ask), "A": amount(top.ask_lots)}

@@ -2,8 +2,8 @@
 --
 -- KEYS  the exchange's registry of streams, then one stream each. A stream's companions (…:state and so on) share
 --       its hash tag and are derived from its key: naming five keys a stream would double the call.
--- ARGV  a generation for streams that have no state yet, then per stream: how many entries, and five for each:
---       rule, type, s, first, data.
+-- ARGV  a generation for streams that have no state yet; a line of calls and this call's number in it, or '' and 0;
+--       then per stream: how many entries, and five for each: rule, type, s, first, data.
 -- Reply one text per stream: "ok|gap g n last handled appended". "gap" means: the entry after the first `handled`
 --       ones does not join; it and the rest of this stream's entries were not written. `last` is "-" before the first id.
 --
@@ -12,6 +12,14 @@
 
 local SNAPSHOT_EVERY_MS = 10000
 local WINDOW = 2000
+local LINE_SECONDS = 3600
+
+-- Calls in flight together must not overtake one that failed (memory was full, then was not): a ticker or a candle of
+-- the later call would make the earlier one's look old. So each call of a line follows the one before it, or fails.
+local line = ARGV[2] ~= '' and KEYS[1] .. ':line:' .. ARGV[2]
+if line and ARGV[3] ~= '1' and redis.call('GET', line) ~= string.format('%d', ARGV[3] - 1) then
+  return redis.error_reply('EARLY the call before this one was not carried out')
+end
 
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -21,7 +29,7 @@ local function above(a, b)
 end
 
 local function load(key)
-  local fields = { 'g', 'n', 'last', 'live', 'epoch', 'open', 'mark', 'snap_ms', 'snap_bytes', 'delta_bytes' }
+  local fields = { 'g', 'n', 'last', 'live', 'epoch', 'open', 'mark', 'snap_s', 'snap_ms', 'snap_bytes', 'delta_bytes' }
   local values = redis.call('HMGET', key .. ':state', unpack(fields))
   local state = { key = key, changed = {}, registered = values[1] and true }
   for i = 1, #fields do
@@ -80,6 +88,8 @@ function rules.snapshot(state, kind, s, first, data)
       and tonumber(state.delta_bytes) > tonumber(state.snap_bytes)
     if not due then return true end
   else
+    -- Sent again, with the gap that followed it already here: no reason to send for another.
+    if state.snap_s and tonumber(s) <= tonumber(state.snap_s) then return true end
     if state.last and tonumber(s) < tonumber(state.last) then return false end
     set(state, 'epoch', string.format('%d', (state.epoch or 0) + 1))
   end
@@ -88,6 +98,7 @@ function rules.snapshot(state, kind, s, first, data)
     'epoch', state.epoch, 'data', data)
   set(state, 'last', s)
   set(state, 'live', '1')
+  set(state, 'snap_s', s)
   set(state, 'snap_ms', string.format('%.0f', now_ms))
   set(state, 'snap_bytes', #data)
   set(state, 'delta_bytes', 0)
@@ -160,7 +171,7 @@ local function save(state)
 end
 
 local replies = {}
-local position = 2
+local position = 4
 for i = 2, #KEYS do
   local state = load(KEYS[i])
   local count = tonumber(ARGV[position])
@@ -170,4 +181,5 @@ for i = 2, #KEYS do
     state.appended)
   position = position + 1 + 5 * count
 end
+if line then redis.call('SET', line, ARGV[3], 'EX', LINE_SECONDS) end
 return replies

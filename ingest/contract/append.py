@@ -22,11 +22,20 @@ class Batch(Struct, frozen=True):
     counts: dict[StreamKey, int]
     """How many entries of each stream."""
     arguments: tuple[str | bytes | int, ...]
+    """Of a call that stands alone."""
 
     @property
     def entries(self) -> int:
         """How many in all."""
         return sum(self.counts.values())
+
+    def in_line(self, line: str, number: int) -> tuple[str | bytes | int, ...]:
+        """The arguments of call `number` (1, 2, 3, …) of a line, which fails unless the one before was carried out.
+
+        For calls in flight together: otherwise they would overtake one that fails.
+        """
+        place = len(self.counts) + 3
+        return *self.arguments[:place], line, number, *self.arguments[place + 2 :]
 
 
 class Appended(Struct, frozen=True):
@@ -54,7 +63,7 @@ def batch(generation: str, events: Iterable[Event]) -> Batch:
     if not streams:
         raise ValueError("a batch needs at least one event")
     registry = keys.streams(next(iter(streams)).exchange)
-    flat: list[str | bytes | int] = [len(streams) + 1, registry, *map(str, streams), generation]
+    flat: list[str | bytes | int] = [len(streams) + 1, registry, *map(str, streams), generation, "", 0]
     counts = {key: len(arguments) // _ARGUMENTS_PER_ENTRY for key, arguments in streams.items()}
     for key, arguments in streams.items():
         flat.append(counts[key])

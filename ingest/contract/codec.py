@@ -72,7 +72,7 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
         raise UnreadableEntry(f"without the header field {missing}", fields) from missing
     except UnreadableEntry:
         raise
-    except (ValueError, msgspec.MsgspecError) as bad:
+    except (ValueError, msgspec.MsgspecError, RecursionError) as bad:
         raise UnreadableEntry(str(bad), fields) from bad
 
 

@@ -8,7 +8,7 @@ EXCHANGES = "md:exchanges"
 """The set of all exchanges: the only key outside a hash tag."""
 
 _SYMBOL = re.compile(r"([^\W_]|[._])+\Z")
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z", re.IGNORECASE)
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*\Z", re.IGNORECASE | re.ASCII)
 _KEY = re.compile(r"md:\{(?P<exchange>[^{}:]+)\}:(?P<channel>[^:]+)(:(?P<symbol>[^:]+))?\Z")
 
 
@@ -46,6 +46,11 @@ class StreamKey(Struct, frozen=True, cache_hash=True, order=True):
     def snap(self) -> str:
         """Hash {id n g epoch data}: the last snapshot entry of an order book."""
         return f"{self}:snap"
+
+    @property
+    def retention(self) -> str:
+        """Hash of the janitor's: trimmed_n = how many entries, trimmed_to = the id of the last one, `group:NAME`."""
+        return f"{self}:retention"
 
     @property
     def interval(self) -> str | None:
@@ -105,3 +110,13 @@ def position(exchange: str, account: str, symbol: str) -> str:
 def positions(exchange: str) -> str:
     """Set of the exchange's position keys."""
     return f"md:{{{exchange}}}:positions"
+
+
+def lease(exchange: str, name: str) -> str:
+    """Who does this for the exchange now; expires if it is not renewed."""
+    return f"md:{{{exchange}}}:lease:{name}"
+
+
+def untold(exchange: str) -> str:
+    """Sorted set, by ms: what the janitor has done and has yet to tell on the stream `status`."""
+    return f"md:{{{exchange}}}:untold"

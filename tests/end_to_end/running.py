@@ -16,8 +16,7 @@ CHANNELS = ("trades", "ticker", "orderbook", "candles-1m")
 QUICK = Patience(backoff=Backoff(first_s=0.05, most_s=0.2))
 
 
-@asynccontextmanager
-async def working(
+def make_worker(
     redis,
     exchange,
     symbols: Sequence[str],
@@ -26,9 +25,9 @@ async def working(
     channels: Sequence[str] = CHANNELS,
     patience: Patience = QUICK,
     bound: int = 10_000,
-) -> AsyncIterator[Worker]:
-    """The worker; what it raises comes out at the end, which comes when the worker ends by itself."""
-    worker = Worker(
+) -> Worker:
+    """As the command makes it, for an exchange of ours."""
+    return Worker(
         EXCHANGES[name](),
         symbols=symbols,
         channels=channels,
@@ -37,6 +36,12 @@ async def working(
         publisher=Publisher(redis, name, bound=bound),
         rest=Rest(exchange.rest_url, TokenBucket(10_000, 10_000)),
     )
+
+
+@asynccontextmanager
+async def working(redis, exchange, symbols: Sequence[str], **options) -> AsyncIterator[Worker]:
+    """A worker that is asked to stop at the end; what it raises comes out there."""
+    worker = make_worker(redis, exchange, symbols, **options)
     stopping = asyncio.Event()
     running = asyncio.create_task(worker.run(stopping))
     try:

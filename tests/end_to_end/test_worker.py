@@ -1,5 +1,6 @@
 """A worker between a simulated exchange and a real Redis."""
 
+import asyncio
 import json
 
 import pytest
@@ -9,7 +10,7 @@ from ingest.connection import AttemptsUsedUp, Patience
 from ingest.contract.codec import decode
 from ingest.exchanges.symbols import UnknownSymbols
 from ingest.simulator.server import simulated_binance
-from tests.end_to_end.running import CHANNELS, QUICK, working
+from tests.end_to_end.running import CHANNELS, QUICK, make_worker, working
 from tests.eventually import eventually
 
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
@@ -136,8 +137,7 @@ async def test_a_frame_that_is_too_large_costs_the_connection_and_no_more(redis)
 async def test_unknown_symbols_end_the_worker_with_near_names(redis):
     async with simulated_binance(symbols=SYMBOLS) as exchange:
         with pytest.raises(UnknownSymbols, match="BTC/USTD is not traded, did you mean BTC/USDT"):
-            async with working(redis, exchange, ("BTC/USTD",)) as worker:
-                await eventually(lambda: worker.done)
+            await make_worker(redis, exchange, ("BTC/USTD",)).run(asyncio.Event())
 
 
 async def test_when_the_attempts_are_used_up_it_says_so_and_ends(redis):
@@ -148,11 +148,6 @@ async def test_when_the_attempts_are_used_up_it_says_so_and_ends(redis):
     async with simulated_binance(symbols=SYMBOLS) as exchange:
         Elsewhere.rest_url = exchange.rest_url
         with pytest.raises(AttemptsUsedUp, match="3 attempts failed in a row"):
-            async with working(redis, Elsewhere, SYMBOLS, patience=patience):
-
-                async def terminated():
-                    return (await states(redis))[-1:] == ["TERMINATED"]
-
-                await eventually(terminated)
+            await make_worker(redis, Elsewhere, SYMBOLS, patience=patience).run(asyncio.Event())
     failed = ["CONNECTING", "ERROR", "RECONNECTING"]
     assert await states(redis) == [*failed, *failed, "CONNECTING", "ERROR", "TERMINATED"]

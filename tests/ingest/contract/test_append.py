@@ -1,0 +1,332 @@
+"""The append script: its rules against a model of them, and what only a real server can show."""
+
+import fakeredis
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from ingest.contract.append import SCRIPT, Appended, appended, batch
+from ingest.contract.codec import encode
+from ingest.contract.events import Candle, Delta, Event, Gap, Snapshot, Status, Ticker, Trade
+from ingest.contract.keys import StreamKey, parse_key
+from tests.ingest.contract.model import Server
+
+TRADES = StreamKey("binance", "trades", "BTC/USDT")
+BOOK = StreamKey("binance", "orderbook", "BTC/USDT")
+TICKER = StreamKey("binance", "ticker", "BTC/USDT")
+CANDLES = StreamKey("binance", "candles-1m", "BTC/USDT")
+STATUS = StreamKey("binance", "status")
+REGISTRY = "md:{binance}:streams"
+
+
+def trade(last, first=None):
+    body = Trade(price="1.10", amount="2", side="sell", received_ns=last)
+    return Event(TRADES, str(last), body, "dense", str(last if first is None else first))
+
+
+def delta(first, last):
+    return Event(BOOK, str(last), Delta(bids=(("1", "2"),), asks=(), received_ns=last), "range", str(first))
+
+
+def snapshot(last):
+    return Event(BOOK, str(last), Snapshot(bids=(("1", "2"),), asks=(("3", "4"),), received_ns=last), "snapshot")
+
+
+def gap(key, first, last):
+    body = Gap(reason="why", first_id=str(first), last_id=str(last))
+    return Event(key, f"x.{first}", body, "gap", f"{first}-{last}")
+
+
+def status(key, s):
+    return Event(key, s, Status(state="live", reason="start"), "window")
+
+
+def ticker(source, mark):
+    return Event(TICKER, f"{source}.{mark}", Ticker(received_ns=1, last=f"{mark}.0"), "ticker")
+
+
+def candle(opened, mark):
+    body = Candle(
+        open_ns=opened, open="1", high="2", low="1", close="2", volume="3", closed=mark == "closed", received_ns=1
+    )
+    return Event(CANDLES, f"{opened}.{mark}", body, "candle")
+
+
+# Ids count up from 8, so that texts of one and of two digits meet; now and then one stays, goes back, or goes too far.
+STEPS = st.sampled_from([1, 1, 1, 1, 1, 1, 2, 0, -1, -3])
+OF_TRADES = [trade, lambda i: trade(i + 1, i), lambda i: gap(TRADES, i, i + 1)]
+OF_BOOK = [
+    lambda i: delta(i, i),
+    lambda i: delta(i - 1, i + 1),
+    lambda i: gap(BOOK, i, i + 1),
+    lambda i: status(BOOK, f"x.{i}"),
+    snapshot,
+    snapshot,
+]
+OTHERS = (
+    st.builds(ticker, st.sampled_from(["book", "24h"]), st.integers(8, 12))
+    | st.builds(candle, st.integers(9, 11), st.integers(9, 11) | st.just("closed"))
+    | st.builds(status, st.just(STATUS), st.sampled_from("abcd"))
+)
+
+
+@st.composite
+def histories(draw):
+    """Calls, each of several events, of one stream or of several."""
+    makers = draw(st.sampled_from([OF_TRADES, OF_BOOK, [*OF_TRADES, *OF_BOOK]]))
+    calls, i = [], 7
+    for steps in draw(st.lists(st.lists(STEPS, min_size=1, max_size=6), min_size=1, max_size=6)):
+        calls.append([])
+        for step in steps:
+            i = max(2, i + step)
+            others = [draw(OTHERS)] if step == 1 and draw(st.booleans()) else []
+            calls[-1] += [*others, draw(st.sampled_from(makers))(i)]
+    return calls
+
+
+class Script:
+    """The script on a server, and what it left there."""
+
+    def __init__(self, redis):
+        self.redis = redis
+        self.digest = redis.script_load(SCRIPT)
+
+    def append(self, g, *events):
+        sent = batch(g, events)
+        return appended(sent, self.redis.evalsha(self.digest, *sent.arguments))
+
+    def append_in_line(self, line, number, *events):
+        sent = batch("g", events)
+        return appended(sent, self.redis.evalsha(self.digest, *sent.in_line(line, number)))
+
+    def entries(self, key):
+        return [tuple((k.decode(), text(k, v)) for k, v in fields.items()) for _, fields in self.redis.xrange(str(key))]
+
+    def identities(self, key):
+        return [dict(entry)["s"] for entry in self.entries(key)]
+
+    def state(self, key, *without):
+        return {k.decode(): v.decode() for k, v in self.redis.hgetall(key.state).items() if k.decode() not in without}
+
+    def snap(self, key):
+        return {k.decode(): text(k, v) for k, v in self.redis.hgetall(key.snap).items()}
+
+    def gaps(self, key):
+        return {k.decode(): int(score) for k, score in self.redis.zrange(key.gaps, 0, -1, withscores=True)}
+
+    def all(self):
+        """Everything but for times and entry ids."""
+        streams = sorted(name.decode() for name in self.redis.smembers(REGISTRY))
+        everything = {}
+        for key in map(parse_key, streams):
+            snap = self.snap(key)
+            snap.pop("id", None)
+            ids = {k.decode() for k in self.redis.zrange(key.ids, 0, -1)}
+            everything[key] = self.entries(key), self.state(key, "snap_ms"), snap, self.gaps(key), ids
+        return everything
+
+
+def text(name, value):
+    return value if name == b"data" else value.decode()
+
+
+@pytest.fixture(scope="module")
+def fake():
+    """One Lua for all examples."""
+    return fakeredis.FakeRedis()
+
+
+@pytest.fixture
+def real(redis_server):
+    with Redis.from_url(redis_server.url) as client:
+        client.flushall()
+        yield Script(client)
+
+
+def emptied(redis):
+    redis.flushall()
+    return Script(redis)
+
+
+def check(script, calls):
+    """The same calls to the script and to the model: the same replies, and the same left behind."""
+    model = Server()
+    for i, events in enumerate(calls):
+        assert script.append(f"g{i}", *events) == model.append(f"g{i}", events)
+    left = {}
+    for key, (entries, state, snap, gaps, ids) in script.all().items():
+        left[key] = entries, state["g"], int(state["n"]), state.get("last"), snap, gaps, ids
+    assert left == {
+        key: (
+            stream.entries,
+            stream.g,
+            len(stream.entries),
+            None if stream.last is None else str(stream.last),
+            stream.snap,
+            stream.gaps,
+            stream.identities,
+        )
+        for key, stream in model.streams.items()
+    }
+
+
+@given(histories())
+@settings(derandomize=True, max_examples=120, deadline=None)
+def test_the_script_does_what_the_model_does(fake, calls):
+    check(emptied(fake), calls)
+
+
+HISTORIES = [
+    [[trade(8)], [trade(9), trade(11)], [trade(10), trade(13, 11)], [trade(14)], [gap(TRADES, 14, 20), trade(21)]],
+    [[delta(3, 4), snapshot(9)], [delta(8, 10), delta(11, 12), delta(14, 15)], [status(BOOK, "x.1")], [delta(13, 13)]],
+    [[snapshot(9), delta(10, 10)], [gap(BOOK, 11, 12)], [delta(13, 13)], [snapshot(9), snapshot(11)], [snapshot(14)]],
+    [[gap(TRADES, 1, 4), gap(BOOK, 1, 4), status(STATUS, "a")], [trade(5), status(STATUS, "b"), status(STATUS, "a")]],
+    [
+        [ticker("book", 9), ticker("24h", 2), ticker("book", 10)],
+        [ticker("book", 9), ticker("24h", 2), ticker("24h", 3)],
+    ],
+    [[candle(9, 1), candle(9, 10), candle(9, 2)], [candle(9, "closed"), candle(9, 11)], [candle(10, 1), candle(9, 99)]],
+]
+
+
+@pytest.mark.parametrize("calls", HISTORIES, ids=range(len(HISTORIES)))
+def test_a_real_server_does_so_too(real, calls):
+    check(real, calls)
+
+
+@example([[snapshot(8)], [gap(BOOK, 9, 10)], [snapshot(11)]], [2])
+@given(histories(), st.lists(st.integers(0, 6), max_size=3))
+@settings(derandomize=True, max_examples=120, deadline=None)
+def test_calls_sent_again_after_any_crashes_change_nothing(fake, calls, crashes):
+    calls = list(enumerate(_taken(calls)))
+    once = emptied(fake)
+    for i, events in calls:
+        once.append(f"g{i}", *events)
+    expected = once.all()
+    again = emptied(fake)
+    refused = []
+    for end in [*crashes, len(calls)]:
+        for i, events in calls[:end]:
+            refused += [stream for stream in again.append(f"g{i}", *events) if stream.refused]
+    assert (again.all(), refused) == (expected, [])
+
+
+def _taken(calls):
+    """Without what is refused, and without gaps of a stream that has no ids yet: neither is sent again."""
+    model = Server()
+    for events in calls:
+        taken = []
+        for event in events:
+            stream = model.streams.get(event.key)
+            nowhere = event.rule == "gap" and (stream is None or stream.last is None)
+            if not nowhere and not model.append("g", [event])[0].refused:
+                taken.append(event)
+        if taken:
+            yield taken
+
+
+def test_the_header_fields_have_their_order(real):
+    real.append("a1b2", trade(8), snapshot(9))
+    entries = [real.entries(TRADES)[0], real.entries(BOOK)[0]]
+    header = [("v", "1"), ("type", "trade"), ("n", "1"), ("g", "a1b2"), ("s", "8"), ("data", encode(trade(8).body))]
+    book = [("v", "1"), ("type", "snapshot"), ("n", "1"), ("g", "a1b2"), ("s", "9"), ("data", encode(snapshot(9).body))]
+    assert entries == [tuple(header), (*book, ("epoch", "1"))]
+
+
+def test_the_kept_snapshot_is_the_last_snapshot_entry(real):
+    real.append("g", snapshot(9), delta(10, 10), gap(BOOK, 11, 11), snapshot(12), delta(13, 13))
+    entry_id, fields = real.redis.xrange(str(BOOK))[3]
+    entry = {name.decode(): text(name, value) for name, value in fields.items()}
+    assert real.snap(BOOK) == {"id": entry_id.decode()} | {name: entry[name] for name in ("n", "g", "epoch", "data")}
+
+
+@pytest.mark.parametrize(
+    ("deltas", "seconds", "s", "due"),
+    [(3, 11, 12, True), (3, 9, 12, False), (1, 11, 10, False), (3, 11, 11, False)],
+    ids=["due", "too soon", "few deltas", "not of now"],
+)
+def test_a_snapshot_is_due_ten_seconds_after_the_last_one_if_the_deltas_outweigh_it(real, deltas, seconds, s, due):
+    real.append("g", snapshot(9), *(delta(i, i) for i in range(10, 10 + deltas)))
+    real.redis.hincrby(BOOK.state, "snap_ms", -1000 * seconds)
+    real.append("g", snapshot(s))
+    said = [(dict(entry)["type"], dict(entry)["epoch"]) for entry in real.entries(BOOK)]
+    assert said == [("snapshot", "1"), *[("delta", "1")] * deltas, *[("snapshot", "1")] * due]
+
+
+def test_a_window_remembers_two_thousand_identities(real):
+    for start in range(0, 2500, 500):
+        real.append("g", *(status(STATUS, f"x.{i}") for i in range(start, start + 500)))
+    forgotten, remembered = real.append("g", status(STATUS, "x.499")), real.append("g", status(STATUS, "x.501"))
+    assert (forgotten[0].appended, remembered[0].appended, real.redis.zcard(STATUS.ids)) == (1, 0, 2000)
+
+
+def test_nanoseconds_are_told_apart_to_the_last_digit(real):
+    now = 1_795_335_330_125_000_001
+    real.append("g", ticker("book", now), ticker("book", now - 1), ticker("book", now + 1), ticker("book", now + 1))
+    real.append("g", candle(now, 7), candle(now - 1, 8), candle(now + 1, "closed"))
+    assert (real.identities(TICKER), real.identities(CANDLES)) == (
+        [f"book.{now}", f"book.{now + 1}"],
+        [f"{now}.7", f"{now + 1}.closed"],
+    )
+
+
+def test_ids_are_exact_up_to_two_to_the_53(real):
+    largest = (1 << 53) - 1
+    real.append("g", trade(largest - 2), trade(largest - 2), trade(largest - 1), trade(largest))
+    assert (real.identities(TRADES), real.state(TRADES)["last"]) == (
+        [str(largest - 2), str(largest - 1), str(largest)],
+        str(largest),
+    )
+
+
+def test_one_call_serves_all_streams_each_in_its_order(real):
+    replies = real.append("g", trade(8), ticker("book", 1), trade(9), snapshot(5), trade(11), ticker("book", 2))
+    assert replies == (
+        Appended(TRADES, True, "g", 2, "9", 2, 2),
+        Appended(TICKER, False, "g", 2, None, 2, 2),
+        Appended(BOOK, False, "g", 1, "5", 1, 1),
+    )
+
+
+def test_a_stream_keeps_the_generation_of_its_birth(real):
+    real.append("g1", trade(8))
+    real.append("g2", trade(9), status(STATUS, "a"))
+    assert [(key.channel, state["g"]) for key in (TRADES, STATUS) for state in [real.state(key)]] == [
+        ("trades", "g1"),
+        ("status", "g2"),
+    ]
+
+
+def test_what_is_refused_bears_no_stream(real):
+    real.append("g", delta(8, 9))
+    assert real.redis.keys() == []
+
+
+def test_a_call_does_not_overtake_the_one_before_it(real):
+    real.append_in_line("x", 1, ticker("book", 1))
+    with pytest.raises(ResponseError, match="EARLY"):
+        real.append_in_line("x", 3, ticker("book", 3), trade(8))
+    real.append_in_line("x", 2, ticker("book", 2))
+    real.append_in_line("x", 3, ticker("book", 3), trade(8))
+    assert (real.identities(TICKER), real.identities(TRADES)) == (["book.1", "book.2", "book.3"], ["8"])
+
+
+def test_lines_know_nothing_of_each_other_and_are_forgotten_in_time(real):
+    real.append_in_line("x", 1, ticker("book", 1))
+    real.append_in_line("y", 1, ticker("book", 2))
+    real.append_in_line("x", 2, ticker("book", 3))
+    real.append("g", ticker("book", 4))
+    left = [real.redis.ttl(f"{REGISTRY}:line:{line}") > 0 for line in "xy"]
+    assert (real.identities(TICKER), left) == (["book.1", "book.2", "book.3", "book.4"], [True, True])
+
+
+def test_a_batch_needs_an_event():
+    with pytest.raises(ValueError):
+        batch("g", [])
+
+
+def test_a_batch_counts_its_entries():
+    sent = batch("g", [trade(8), ticker("book", 1), trade(9)])
+    assert (sent.counts, sent.entries) == ({TRADES: 2, TICKER: 1}, 3)

@@ -1,0 +1,73 @@
+"""`consume tail`: what is written into streams, as it is written. Plain XREAD: no group notices."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from fnmatch import fnmatchcase
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from consumers.console.lines import Seen
+from consumers.group import by_stream, command
+from consumers.patience import pause, wait_seconds
+from ingest.contract import keys
+from ingest.contract.keys import parse_key
+
+LOOK_EVERY_SECONDS = 0.5
+_COUNT = 100
+_BLOCK_MS = 250
+
+_log = structlog.get_logger()
+
+
+async def follow(redis: Redis, pattern: str, start: str, stopping: asyncio.Event) -> AsyncIterator[list[Seen]]:
+    """Entries of the streams whose keys match the glob, until asked to stop; waits for Redis if it is away.
+
+    `start` is `0`, `$` for what comes from now on, or the id behind which to begin. Of a stream that appears later,
+    all is new.
+    """
+    places: dict[str, str] = {}
+    look_at, failures = 0.0, 0
+    while not stopping.is_set():
+        entries: list[Seen] = []
+        try:
+            if time.monotonic() >= look_at:
+                await _look(redis, pattern, places, start)
+                start = start.replace("$", "0")
+                look_at = time.monotonic() + LOOK_EVERY_SECONDS
+            if places:
+                entries = await _read(redis, places)
+            failures = 0
+        except (RedisError, OSError) as error:
+            failures += 1
+            _log.warning("no Redis", reason=str(error)[:200], next_attempt_s=wait_seconds(failures))
+            await pause(stopping, wait_seconds(failures))
+        if entries:
+            yield entries
+        elif not places:
+            await pause(stopping, LOOK_EVERY_SECONDS)
+
+
+async def _look(redis: Redis, pattern: str, places: dict[str, str], start: str) -> None:
+    for exchange in await command(redis, "SMEMBERS", keys.EXCHANGES):
+        for member in await command(redis, "SMEMBERS", keys.streams(exchange.decode())):
+            name = member.decode()
+            if name not in places and fnmatchcase(name, pattern):
+                places[name] = await _end(redis, name) if start == "$" else start
+
+
+async def _end(redis: Redis, name: str) -> str:
+    newest = await command(redis, "XREVRANGE", name, "+", "-", "COUNT", 1)
+    return newest[0][0].decode() if newest else "0"
+
+
+async def _read(redis: Redis, places: dict[str, str]) -> list[Seen]:
+    words: tuple[str | int, ...] = ("COUNT", _COUNT, "BLOCK", _BLOCK_MS, "STREAMS", *places, *places.values())
+    entries = []
+    for name, rows in by_stream(await command(redis, "XREAD", *words)):
+        key = parse_key(name.decode())
+        entries += [Seen(key, entry_id.decode(), fields) for entry_id, fields in rows if fields]
+        places[name.decode()] = rows[-1][0].decode()
+    return entries

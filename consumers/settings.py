@@ -1,0 +1,95 @@
+"""Everything a consumer can be told: CONSUMER_* variables, frozen, checked before anything connects."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AnyUrl,
+    BeforeValidator,
+    Field,
+    UrlConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from ingest.contract.keys import check_name, parse_symbol
+
+RedisUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["redis", "rediss", "unix"])]
+Name = Annotated[str, Field(pattern=r"^[\w.-]{0,128}$")]
+
+
+def _split(text: object) -> object:
+    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
+
+
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class WrongSettings(Exception):
+    """Settings that cannot work; one line for each error."""
+
+
+class ConsumerSettings(BaseSettings):
+    """One consumer: a service, or a person who looks on."""
+
+    model_config = SettingsConfigDict(env_prefix="CONSUMER_", frozen=True, extra="ignore")
+
+    redis_url: RedisUrl = Field(RedisUrl("redis://127.0.0.1:6379/0"), description="The bus; rediss:// for TLS")
+    redis_url_file: Path | None = Field(
+        None, description="A file with the bus's address, for secrets; wins over the variable"
+    )
+    group: Name = Field("", description="The consumer group; the service's own name unless set")
+    consumer: Name = Field("", description="The reader's name, unlike any other in its group; the host's unless set")
+    exchanges: Listed = Field((), description="Whose streams to read, separated by commas; all unless set")
+    symbols: Listed = Field((), description="Which symbols to read, separated by commas; all unless set")
+    account: Name = Field("paper", min_length=1, description="The account that the bot's intents are for")
+    block_ms: int = Field(500, ge=1, le=4000, description="How long one read waits for something new")
+    count: int = Field(200, ge=1, le=2000, description="Entries of each stream in one read, at most")
+    claim_idle_ms: int = Field(
+        30_000, ge=100, description="How long an entry may be in hand before it is delivered again, here or elsewhere"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secret(cls, values: dict[str, Any]) -> dict[str, Any]:
+        name = values.get("redis_url_file")
+        if not name:
+            return values
+        try:
+            return {**values, "redis_url": Path(name).read_text(encoding="utf-8").strip()}
+        except (OSError, UnicodeDecodeError) as unreadable:
+            raise ValueError(f"CONSUMER_REDIS_URL_FILE: {unreadable}") from None
+
+    @field_validator("exchanges")
+    @classmethod
+    def _exchanges(cls, exchanges: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(check_name, exchanges)))
+
+    @field_validator("symbols")
+    @classmethod
+    def _symbols(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(parse_symbol, symbols)))
+
+
+def read_settings() -> ConsumerSettings:
+    """From the environment. Raises WrongSettings."""
+    try:
+        return ConsumerSettings()
+    except ValidationError as wrong:
+        raise WrongSettings("\n".join(_line(error["loc"], error["msg"]) for error in wrong.errors())) from None
+
+
+def _line(place: tuple[int | str, ...], message: str) -> str:
+    """The value itself is left out: it may be an address with a password."""
+    said = message.removeprefix("Value error, ")
+    return f"CONSUMER_{place[0]}: ".upper() + said if place else said
+
+
+def redacted(url: str) -> str:
+    """The address without its password, to be shown."""
+    password = urlsplit(url).password
+    return url.replace(f":{password}@", ":***@", 1) if password else url

@@ -1,0 +1,158 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import structlog
+from typer.testing import CliRunner
+
+from consumers.__main__ import app
+from consumers.append import append
+from ingest.contract import keys
+from ingest.contract.events import Event, Fill
+from ingest.contract.keys import StreamKey
+from tests.consumers.producing import BTC, blocked, put, reader, standing, take
+from tests.eventually import eventually
+
+NOBODY = "redis://:s3cret@127.0.0.1:1/0"
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before():
+    yield
+    structlog.reset_defaults()
+
+
+def consume(*arguments: str, url: str = NOBODY, **variables: str) -> tuple[int, str, str]:
+    """Exit code, what it answered, what it said besides."""
+    result = CliRunner().invoke(app, arguments, env={"CONSUMER_REDIS_URL": url, **variables})
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("command", [("lag",), ("tail",), ("run", "bot"), ("run", "order"), ("run", "position")])
+def test_wrong_settings_are_a_line_each_and_nothing_connects(command):
+    code, answer, said = consume(*command, CONSUMER_COUNT="0", CONSUMER_BLOCK_MS="long")
+
+    assert (code, answer, said.splitlines()) == (
+        2,
+        "",
+        [
+            "CONSUMER_BLOCK_MS: Input should be a valid integer, unable to parse string as an integer",
+            "CONSUMER_COUNT: Input should be greater than or equal to 1",
+        ],
+    )
+
+
+def test_a_place_to_begin_that_is_none_is_refused():
+    assert consume("tail", "--from", "yesterday") == (
+        2,
+        "",
+        "--from 'yesterday' is no place in a stream; expected 0, $ or an id as in 1767225600000-0\n",
+    )
+
+
+def test_a_strategy_that_is_none_is_refused():
+    code, _, said = consume("run", "bot", "--strategy", "nowhere:Nothing")
+
+    assert (code, said.partition(": ")[0]) == (2, "'nowhere:Nothing'")
+
+
+def test_lag_without_redis_says_where_it_looked_and_not_the_password():
+    code, _, said = consume("lag")
+
+    assert code == 1
+    assert said.startswith("no Redis at redis://:***@127.0.0.1:1/0: ")
+    assert "s3cret" not in said
+
+
+async def test_lag_is_a_table_or_json(redis, redis_server):
+    await put(redis, BTC, range(1, 6))
+    async with reader(redis) as trades:
+        await take(trades, 5)
+    await put(redis, BTC, range(6, 9))
+
+    table = await answered(redis_server.url, "lag")
+    objects = await answered(redis_server.url, "lag", "--json")
+
+    assert table.splitlines()[-1].split() == ["alerts", "binance", "trades", "BTC/USDT", "8", "5", "3", "5"]
+    assert [json.loads(line)["lag"] for line in objects.splitlines()] == [3]
+
+
+@pytest.mark.slow
+async def test_tail_prints_what_is_written_until_it_is_interrupted(redis, redis_server):
+    await put(redis, BTC, [1])
+    people = start(redis_server.url, "tail", "md:*:trades:*", "--from", "0")
+    programs = start(redis_server.url, "tail", "--json", "--from", "0")
+    await eventually(lambda: both(redis, "xread"))
+    await put(redis, BTC, [2])
+    await eventually(lambda: both(redis, "xread"))
+    shown, objects = (ended(process, signal.SIGINT) for process in (people, programs))
+
+    assert (people.returncode, programs.returncode) == (0, 0)
+    assert [line.split()[1:] for line in shown.splitlines()] == [
+        f"binance trades BTC/USDT trade s={number} buy 0.5 @ 64000.10".split() for number in (1, 2)
+    ]
+    assert [json.loads(line)["data"]["received_ns"] for line in objects.splitlines()] == [1, 2]
+
+
+@pytest.mark.slow
+async def test_a_service_runs_until_it_is_terminated_and_leaves_nothing_pending(redis, redis_server):
+    fills = StreamKey("binance", "fills", "BTC/USDT")
+    body = Fill(
+        fill_id="f",
+        order_id="o",
+        intent_id="i",
+        account="paper",
+        side="buy",
+        price="3",
+        amount="2",
+        fees=(),
+        liquidity="taker",
+        exchange_ns=1,
+        received_ns=1,
+    )
+    await append(redis, [Event(key=fills, s="f", body=body, rule="window")])
+    process = start(redis_server.url, "run", "position")
+    await eventually(lambda: redis.exists(keys.position("binance", "paper", "BTC/USDT")))
+    ended(process, signal.SIGTERM)
+
+    assert process.returncode == 0
+    assert await standing(redis, fills, "position") == (1, 1, 0)
+
+
+@pytest.mark.slow
+async def test_a_service_waits_for_a_redis_that_is_not_there():
+    process = start(NOBODY, "run", "order")
+    lines = [json.loads(process.stderr.readline()) for _ in range(3)]
+    process.send_signal(signal.SIGTERM)
+    _, rest = process.communicate(timeout=10)
+
+    assert [line["event"] for line in lines] == ["started", "no Redis", "no Redis"]
+    assert process.returncode == 0
+    assert "s3cret" not in f"{lines}{rest}"
+
+
+def start(url: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "consumers", *arguments],
+        env={**os.environ, "CONSUMER_REDIS_URL": url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: subprocess.Popen[str], how: signal.Signals) -> str:
+    """What it has printed until it ended."""
+    process.send_signal(how)
+    return process.communicate(timeout=10)[0]
+
+
+async def answered(url: str, *arguments: str) -> str:
+    return start(url, *arguments).communicate(timeout=20)[0]
+
+
+async def both(redis, command: str) -> bool:
+    return len(await blocked(redis, command)) == 2

@@ -1,0 +1,103 @@
+"""`make bench`: what each stage costs on this machine, beside the straightforward way, as a table."""
+
+import logging
+import os
+import platform
+import sys
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import structlog
+import uvloop
+
+from consumers import connect
+from deploy.local_redis import LocalRedis, NoRedis, local_redis
+from tests.benchmarks import plain, stages
+from tests.benchmarks.latency import Latency, latencies
+from tests.benchmarks.measuring import Cost, middle
+from tests.benchmarks.recording import SYMBOLS, Recording, record
+from tests.benchmarks.scene import Scene, events
+from tests.benchmarks.sender import Sender, sender
+
+_ROUNDS = 40
+_REPETITIONS = 3
+
+Stage = Callable[[Scene], Awaitable[Cost]]
+
+
+class Row(NamedTuple):
+    """A stage, and the straightforward way to the same end."""
+
+    name: str
+    ours: Stage
+    plain: Stage | None = None
+
+
+ROWS = (
+    Row("decode: frame → event, books kept", stages.decode, plain.decode),
+    Row("encode: events → calls of 500", stages.pack),
+    Row("append: events → Redis", stages.append, plain.append),
+    Row("the server's limit for these calls", stages.limit),
+    Row("line: WebSocket → Redis", stages.line, plain.line),
+    Row("reader: Redis → handler, acknowledged", stages.read, plain.read),
+    Row("snapshot of a book", stages.snapshot),
+)
+
+
+def main() -> None:
+    """Measure and print."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    recording = record(_ROUNDS)
+    try:
+        with local_redis("--maxmemory", "1gb") as server, sender(recording) as exchange:
+            uvloop.run(_run(server, exchange, recording))
+    except NoRedis as none:
+        sys.exit(str(none))
+
+
+async def _run(server: LocalRedis, exchange: Sender, recording: Recording) -> None:
+    redis = connect(server.url)
+    scene = Scene(recording, events(recording), redis, exchange)
+    about = await redis.info("server")
+    size = sum(map(len, recording.frames)) // len(recording.frames)
+    _say(
+        f"{os.cpu_count()} CPUs, Python {platform.python_version()}, "
+        f"{about.get('server_name', 'redis')} {about.get('valkey_version', about['redis_version'])}; "
+        f"{len(recording.frames):,} frames of {size} bytes, {len(SYMBOLS)} symbols; medians of {_REPETITIONS}"
+    )
+    costs: dict[Stage, list[Cost]] = {}
+    for _ in range(_REPETITIONS):
+        for row in ROWS:
+            for stage in (row.ours, row.plain):
+                if stage:
+                    costs.setdefault(stage, []).append(await stage(scene))
+    _print({stage: middle(several) for stage, several in costs.items()})
+    for latency in await latencies(scene, server.url):
+        _say(_latency(latency))
+    await redis.aclose()
+
+
+def _print(costs: dict[Stage, Cost]) -> None:
+    _say(f"{'':40}{'':>12}{'CPU µs':>9}{'server':>9}{'  straightforward':>20}{'CPU µs':>9}{'times':>8}")
+    for name, ours, straightforward in ROWS:
+        cost = costs[ours]
+        text = f"{name:40}{cost.rate:12,.0f}{cost.own_us:9.1f}{cost.server_us:9.1f}"
+        if straightforward:
+            other = costs[straightforward]
+            text += f"{other.rate:20,.0f}{other.own_us:9.1f}{cost.rate / other.rate:8.1f}"
+        _say(text)
+    share = costs[stages.line].rate / costs[stages.limit].rate
+    _say(f"{'line, share of the server limit':40}{share:12.0%}")
+
+
+def _latency(latency: Latency) -> str:
+    name = f"latency at {latency.rate:,}/s, socket → handler"
+    return f"{name:40}p50 {latency.p50:.2f} ms, p99 {latency.p99:.2f} ms, p99.9 {latency.p999:.2f} ms"
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - this is what the command is for
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""Carries out a plan of faults on a scene, each in a task of its own, so that troubles overlap as they do in life."""
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+
+from ingest.contract import keys
+from tests.chaos.faults import Fault
+from tests.chaos.link import Link
+from tests.chaos.scene import Child, Scene
+
+_SLOW_FOR_S = 2.0
+
+Strike = Callable[[Scene, Fault], Awaitable[bool]]
+"""Returns whether it struck: what is dead or paused already is left alone."""
+
+
+async def carry_out(plan: Sequence[Fault], scene: Scene, seconds: float) -> Counter[str]:
+    """All of it, within so many seconds or a little more. What then still hangs are connections. Counted by kind."""
+    start_s = time.monotonic()
+    struck: Counter[str] = Counter()
+
+    async def strike(fault: Fault) -> None:
+        struck[fault.kind] += await STRIKES[fault.kind](scene, fault)
+
+    async with asyncio.TaskGroup() as tasks:
+        for fault in plan:
+            await asyncio.sleep(max(0.0, start_s + fault.at_s - time.monotonic()))
+            tasks.create_task(strike(fault))
+        await asyncio.sleep(max(0.0, start_s + seconds - time.monotonic()))
+    return struck
+
+
+def _alone(
+    lock: Callable[[Scene, Fault], asyncio.Lock],
+) -> Callable[[Callable[[Scene, Fault], Awaitable[None]]], Strike]:
+    def exclusive(act: Callable[[Scene, Fault], Awaitable[None]]) -> Strike:
+        async def strike(scene: Scene, fault: Fault) -> bool:
+            if lock(scene, fault).locked():
+                return False
+            async with lock(scene, fault):
+                await act(scene, fault)
+            return True
+
+        return strike
+
+    return exclusive
+
+
+_on_worker = _alone(lambda scene, fault: _worker(scene, fault).lock)
+_on_redis = _alone(lambda scene, _: scene.server_lock)
+_on_exchange = _alone(lambda scene, _: scene.exchange.lock)
+
+
+def _on_link(act: Callable[[Link, Fault], None]) -> Strike:
+    async def strike(scene: Scene, fault: Fault) -> bool:
+        act(_link(scene, fault), fault)
+        return True
+
+    return strike
+
+
+def _worker(scene: Scene, fault: Fault) -> Child:
+    return scene.replicas[fault.worker].process
+
+
+def _link(scene: Scene, fault: Fault) -> Link:
+    replica = scene.replicas[fault.worker]
+    return replica.exchange if fault.kind.startswith("exchange-") else replica.redis
+
+
+async def _slow(scene: Scene, fault: Fault) -> bool:
+    link = _link(scene, fault)
+    link.delay(fault.for_s)
+    await asyncio.sleep(_SLOW_FOR_S)
+    link.delay(0)
+    return True
+
+
+@_on_worker
+async def _kill(scene: Scene, fault: Fault) -> None:
+    _worker(scene, fault).kill()
+    await asyncio.sleep(fault.for_s)
+    _worker(scene, fault).start()
+
+
+@_on_worker
+async def _stop(scene: Scene, fault: Fault) -> None:
+    _worker(scene, fault).signal(signal.SIGSTOP)
+    await asyncio.sleep(fault.for_s)
+    _worker(scene, fault).signal(signal.SIGCONT)
+
+
+@_on_redis
+async def _redis_kill(scene: Scene, fault: Fault) -> None:
+    await asyncio.to_thread(scene.server.kill)
+    await asyncio.sleep(fault.for_s)
+    await asyncio.to_thread(scene.server.start)
+
+
+@_on_redis
+async def _redis_stop(scene: Scene, fault: Fault) -> None:
+    async with scene.redis() as redis:
+        pid = int((await redis.info("server"))["process_id"])
+        os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(fault.for_s)
+        os.kill(pid, signal.SIGCONT)
+
+
+@_on_redis
+async def _oom(scene: Scene, fault: Fault) -> None:
+    async with scene.redis() as redis:
+        used = int((await redis.info("memory"))["used_memory"])
+        await redis.config_set("maxmemory", used - 1)
+        await asyncio.sleep(fault.for_s)
+        await redis.config_set("maxmemory", 0)
+
+
+@_on_redis
+async def _power(scene: Scene, fault: Fault) -> None:
+    assert scene.disk is not None, "the scene has no disk that remembers what was synced"
+    await asyncio.to_thread(scene.server.kill)
+    scene.disk.forget(scene.server.folder)
+    await asyncio.sleep(fault.for_s)
+    await asyncio.to_thread(scene.server.start)
+
+
+@_on_redis
+async def _flush(scene: Scene, _fault: Fault) -> None:
+    async with scene.redis() as redis:
+        streams = sorted(await redis.smembers(keys.streams("binance")))
+        await scene.take(redis, streams, "FLUSHALL")
+
+
+@_on_redis
+async def _delete(scene: Scene, fault: Fault) -> None:
+    async with scene.redis() as redis:
+        stream = str(Random(fault.at_s).choice(scene.keys))
+        await scene.take(redis, [stream.encode()], "DEL", stream)
+
+
+@_on_exchange
+async def _restart_exchange(scene: Scene, fault: Fault) -> None:
+    await scene.exchange.process.end()
+    await asyncio.sleep(fault.for_s)
+    await asyncio.to_thread(scene.exchange.start)
+    await scene.look_at_books()
+
+
+_reset = _on_link(lambda link, _: link.reset())
+_half_open = _on_link(lambda link, _: link.fall_silent())
+
+STRIKES: dict[str, Strike] = {
+    "kill": _kill,
+    "stop": _stop,
+    "redis-kill": _redis_kill,
+    "redis-stop": _redis_stop,
+    "oom": _oom,
+    "reset": _reset,
+    "half-open": _half_open,
+    "lost-reply": _on_link(lambda link, _: link.snag("lost-reply")),
+    "cut": _on_link(lambda link, _: link.snag("cut")),
+    "late": _on_link(lambda link, fault: link.snag("late", fault.for_s)),
+    "slow": _slow,
+    "exchange-reset": _reset,
+    "exchange-half-open": _half_open,
+    "exchange-slow": _slow,
+    "power": _power,
+    "flush": _flush,
+    "delete": _delete,
+    "restart-exchange": _restart_exchange,
+}

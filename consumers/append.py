@@ -34,6 +34,6 @@ async def _send(redis: Redis, exchange: str, sent: Batch) -> list[bytes]:
     # The exchange is added each time: it costs nothing beside the call, and outlives a flushed server.
     pipe = redis.pipeline(transaction=False)
     pipe.sadd(keys.EXCHANGES, exchange)
-    pipe.execute_command("EVALSHA", _DIGEST, *sent.arguments)
+    pipe.execute_command("EVALSHA", _DIGEST, *sent.arguments())
     replies: list[list[bytes]] = await pipe.execute()
     return replies[1]

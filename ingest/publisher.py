@@ -5,10 +5,11 @@ import random
 import secrets
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
-from typing import NoReturn
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple, NoReturn
 
 import hiredis
+import structlog
 from msgspec import Struct
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
@@ -16,9 +17,10 @@ from redis.exceptions import RedisError
 
 from ingest.backoff import Backoff
 from ingest.contract.append import SCRIPT, Appended, Batch, appended, batch
-from ingest.contract.events import Event
+from ingest.contract.events import Event, Gap
 from ingest.contract.keys import EXCHANGES, StreamKey
 from ingest.refusals import Refusals
+from ingest.tail import Durability, Kept, Tail
 from ingest.trouble import Complaints, address, remedy
 
 FLUSH_EVENTS = 500
@@ -27,6 +29,13 @@ _REPLY_WITHIN_S = 5.0
 _LISTEN_S = 1.0
 _FINISH_WITHIN_S = 5.0
 _BACKOFF = Backoff(first_s=0.1, most_s=5.0)
+_TAIL_BYTES = 64 << 20
+
+log = structlog.get_logger()
+
+
+class ServerLost(ConnectionError):
+    """A stream is not the one that we know: whatever is not on disk is sent again, on a new connection."""
 
 
 class CannotAppend(Exception):
@@ -34,7 +43,10 @@ class CannotAppend(Exception):
 
 
 class Counters(Struct):
-    """What a publisher counted, in events where nothing else is said. `put` is the sum of the five behind it."""
+    """What a publisher counted, in events where nothing else is said.
+
+    `put` is the sum of the five behind it, without those that were sent once more because the server had lost them.
+    """
 
     put: int = 0
     appended: int = 0
@@ -42,6 +54,7 @@ class Counters(Struct):
     refused: int = 0
     queued: int = 0
     unconfirmed: int = 0
+    again: int = 0
     flushes: int = 0
     connects: int = 0
 
@@ -51,20 +64,41 @@ class _Flush(Struct, frozen=True):
     batch: Batch
 
 
+class _Call(Struct, frozen=True):
+    flush: _Flush
+    line: str
+    number: int
+    size_bytes: int
+
+
+class _Place(NamedTuple):
+    """Where a stream stands, as far as is confirmed."""
+
+    g: str
+    n: int
+
+
 class Publisher:
     """One exchange's way into Redis: a bounded queue, and one connection with several flushes in flight.
 
     When it breaks, or Redis answers with an error, nobody knows which flushes were carried out. So all that are not
-    confirmed are sent again, unchanged and in order: the script drops what a stream has already.
+    confirmed are sent again, unchanged and in order: the script drops what a stream has already. And when the server
+    comes back without something that it had confirmed, so is all that may not have been on its disk.
     """
 
-    def __init__(self, redis: Redis, exchange: str, *, bound: int = 10_000) -> None:
+    def __init__(
+        self, redis: Redis, exchange: str, *, bound: int = 10_000, durability: Durability = "everysec"
+    ) -> None:
         """`redis` has time limits, reads bytes, and does not retry on its own: a second try unknown to us reorders."""
         self._redis = redis
         self._exchange = exchange
         self._bound = bound
         self._queue: deque[Event] = deque()
         self._unconfirmed: deque[_Flush] = deque()
+        self._calls: deque[_Call] = deque()
+        self._durability = durability
+        self._tail = Tail()
+        self._places: dict[StreamKey, _Place] = {}
         self._refusals = Refusals()
         self._complaints = Complaints(exchange=exchange, redis=address(redis))
         self._wake = asyncio.Event()
@@ -95,7 +129,7 @@ class Publisher:
         now = self._counters
         now.queued = len(self._queue)
         now.unconfirmed = sum(flush.batch.entries for flush in self._unconfirmed)
-        now.put = now.appended + now.duplicates + now.refused + now.queued + now.unconfirmed
+        now.put = now.appended + now.duplicates + now.refused + now.queued + now.unconfirmed - now.again
         return now
 
     def take_refusals(self, streams: Collection[StreamKey]) -> list[Appended]:
@@ -148,15 +182,61 @@ class Publisher:
         pool = self._redis.connection_pool
         connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
         try:
-            digest = await _ask(connection, "SCRIPT", "LOAD", SCRIPT)
+            digest = (await _ask(connection, "SCRIPT", "LOAD", SCRIPT)).decode()
             await _ask(connection, "SADD", EXCHANGES, self._exchange)
             self._counters.connects += 1
+            await self._find_losses(connection, digest)
             await self._send_and_confirm(connection, digest)
         finally:
             await connection.disconnect(nowait=True)
             await pool.release(connection)
 
-    async def _send_and_confirm(self, connection: AbstractConnection, digest: bytes) -> None:
+    async def _find_losses(self, connection: AbstractConnection, digest: str) -> None:
+        """The server's word is what counts: where it stands behind what it confirmed, it has lost that."""
+        places = dict(self._places)
+        while places:
+            behind = await self._behind(connection, places)
+            if not behind:
+                return
+            self._send_tail_again()
+            renewed = batch(secrets.token_hex(4), [self._renewal(key, *found) for key, found in behind.items()])
+            await _write(connection, _packed(digest, renewed.arguments()))
+            reply = await connection.read_response()
+            # A twin may have written in between: then ours was not heard, and we look again.
+            self._places.update({now.key: _Place(now.g, now.n) for now in appended(renewed, reply) if now.g})
+            places = {key: self._places[key] for key in behind}
+
+    async def _behind(
+        self, connection: AbstractConnection, places: Mapping[StreamKey, _Place]
+    ) -> dict[StreamKey, tuple[_Place, _Place]]:
+        """Streams that the server has lost, or a part of: what we knew, and what is there."""
+        for key in places:
+            await connection.send_command("HMGET", key.state, "g", "n", check_health=False)
+            await connection.send_command("EXISTS", str(key), check_health=False)
+        behind = {}
+        for key, known in places.items():
+            g, n = await connection.read_response()
+            exists = await connection.read_response()
+            found = _Place(g.decode(), int(n)) if g else _Place("-", 0)
+            if found.g != "-" and found.g != known.g:
+                self._places[key] = found  # a twin has seen it first, and begun the new generation
+                self._send_tail_again()
+            elif found.n < known.n or not exists:
+                behind[key] = (known, found)
+        return behind
+
+    def _renewal(self, key: StreamKey, known: _Place, found: _Place) -> Event:
+        log.error("the server lost entries", stream=str(key), g=known.g, confirmed_n=known.n, n=found.n)
+        gap = Gap(reason="rollback", after_g=known.g, after_n=found.n)
+        return Event(key, f"{secrets.token_hex(4)}.{known.n}", gap, "renewal", f"{found.g} {found.n}")
+
+    def _send_tail_again(self) -> None:
+        """Before all else, unchanged: what the streams have still is dropped there."""
+        kept = [_Flush(kept.flush, kept.batch) for kept in self._tail.take()]
+        self._counters.again += sum(flush.batch.entries for flush in kept)
+        self._unconfirmed.extendleft(reversed(kept))
+
+    async def _send_and_confirm(self, connection: AbstractConnection, digest: str) -> None:
         """Side by side, so that no flush waits for the reply to another. The first to fail ends both."""
         confirming = asyncio.create_task(self._confirm(connection))
         try:
@@ -168,10 +248,11 @@ class Publisher:
         if not self._finished:
             raise outcome
 
-    async def _send(self, connection: AbstractConnection, digest: bytes, confirming: asyncio.Task[NoReturn]) -> None:
+    async def _send(self, connection: AbstractConnection, digest: str, confirming: asyncio.Task[NoReturn]) -> None:
         """First what was not confirmed before, then all that is queued as soon as it is: never waits for more."""
         again = deque(self._unconfirmed)
         line, number = secrets.token_hex(4), 0
+        self._calls.clear()
         while not confirming.done() and not self._finished:
             if again:
                 flush = again.popleft()
@@ -182,8 +263,10 @@ class Publisher:
                 await self._wake.wait()
                 continue
             number += 1
-            command = hiredis.pack_command(("EVALSHA", digest, *flush.batch.in_line(line, number)))  # type: ignore[arg-type]
-            await connection.send_packed_command(command, check_health=False)
+            known = {key: self._places[key].g for key in flush.batch.streams if key in self._places}
+            command = _packed(digest, flush.batch.arguments(known, line, number))
+            self._calls.append(_Call(flush, line, number, len(command)))
+            await _write(connection, command)
 
     def _next_flush(self) -> _Flush:
         take = self._queue.popleft
@@ -205,7 +288,7 @@ class Publisher:
                 reply = await connection.read_response(timeout=_LISTEN_S, disconnect_on_error=False)
                 if reply is not None:
                     silent_s = 0.0
-                    self._settle(self._unconfirmed.popleft(), reply)
+                    self._settle(self._calls.popleft(), reply)
                     self._wake.set()
                 elif expected:
                     silent_s += _LISTEN_S
@@ -213,25 +296,51 @@ class Publisher:
         finally:
             self._wake.set()
 
-    def _settle(self, flush: _Flush, reply: Sequence[bytes]) -> None:
-        counters = self._counters
-        for stream in appended(flush.batch, reply):
+    def _settle(self, call: _Call, reply: Sequence[bytes]) -> None:
+        counters, flush = self._counters, call.flush
+        streams = appended(flush.batch, reply)
+        if lost := [str(stream.key) for stream in streams if stream.lost]:
+            raise ServerLost(f"the server lost {', '.join(lost)}")
+        self._unconfirmed.popleft()
+        self._keep(call)
+        for stream in streams:
+            if stream.g:
+                self._places[stream.key] = _Place(stream.g, stream.n)
             counters.appended += stream.appended
             counters.duplicates += stream.handled - stream.appended
-            counters.refused += flush.batch.counts[stream.key] - stream.handled
+            counters.refused += flush.batch.count(stream.key) - stream.handled
             self._refusals.hear(flush.number, stream)
         self._failures = 0
         self._complaints.over()
 
+    def _keep(self, call: _Call) -> None:
+        now_s = time.monotonic()
+        if self._durability in ("everysec", "confirmed"):
+            self._tail.keep(Kept(call.flush.number, call.flush.batch, call.line, call.number, now_s, call.size_bytes))
+        if self._durability == "everysec":
+            self._tail.let_go_by_time(now_s)
+
     async def _failed(self, error: RedisError | OSError) -> None:
         """Raises CannotAppend if waiting is no use."""
         waiting = self.counters.queued + self.counters.unconfirmed
-        streams = {key for flush in self._unconfirmed for key in flush.batch.counts}
+        streams = {key for flush in self._unconfirmed for key in flush.batch.streams}
         what_to_do = await remedy(error, self._redis, self._exchange, streams)
         if what_to_do:
             raise CannotAppend(f"{address(self._redis)}: {error}; {what_to_do} ({waiting} events are not written)")
         self._failures += 1
         self._complaints.say(str(error) or type(error).__name__, waiting=waiting)
+
+
+async def _write(connection: AbstractConnection, command: bytes) -> None:
+    try:
+        await connection.send_packed_command(command, check_health=False)
+    except RuntimeError as closed:  # uvloop's word for a socket that was closed meanwhile, which redis-py lets through
+        raise ConnectionError(str(closed)) from closed
+
+
+def _packed(digest: str, arguments: Sequence[str | bytes | int]) -> bytes:
+    command: bytes = hiredis.pack_command(("EVALSHA", digest, *arguments))  # type: ignore[arg-type]
+    return command
 
 
 async def _ask(connection: AbstractConnection, *command: str) -> bytes:

@@ -3,9 +3,12 @@
 -- KEYS  the exchange's registry of streams, then one stream each. A stream's companions (…:state and so on) share
 --       its hash tag and are derived from its key: naming five keys a stream would double the call.
 -- ARGV  a generation for streams that have no state yet; a line of calls and this call's number in it, or '' and 0;
---       then per stream: how many entries, and five for each: rule, type, s, first, data.
--- Reply one text per stream: "ok|gap g n last handled appended". "gap" means: the entry after the first `handled`
---       ones does not join; it and the rest of this stream's entries were not written. `last` is "-" before the first id.
+--       then per stream: the generation that the caller knows it in ('' for none), how many entries, and five for
+--       each: rule, type, s, first, data.
+-- Reply one text per stream: "ok|gap|lost g n last handled appended". "gap" means: the entry after the first `handled`
+--       ones does not join. "lost" means: the stream is not the one that the caller knows, the server has lost it or
+--       a part of it. In both cases that entry and the rest of this stream's were not written. `last` is "-" before
+--       the first id, and so is g of a stream without state.
 --
 -- Ids are compared as numbers, exact up to 2^53; nanoseconds do not fit and are compared as text. What is stored is
 -- always the text that came in: a number of 1e14 and more would lose its digits in tostring.
@@ -31,10 +34,11 @@ end
 local function load(key)
   local fields = { 'g', 'n', 'last', 'live', 'epoch', 'open', 'mark', 'snap_s', 'snap_ms', 'snap_bytes', 'delta_bytes' }
   local values = redis.call('HMGET', key .. ':state', unpack(fields))
-  local state = { key = key, changed = {}, registered = values[1] and true }
+  local state = { key = key, changed = {}, appended = 0, registered = values[1] and true }
   for i = 1, #fields do
     state[fields[i]] = values[i] or nil
   end
+  state.known = state.g or '-'
   state.g = state.g or ARGV[1]
   state.n = tonumber(state.n or 0)
   return state
@@ -45,18 +49,34 @@ local function set(state, field, value)
   state.changed[field] = value
 end
 
-local function xadd(state, kind, s, data)
+local function xadd(state, kind, s, data, late)
   set(state, 'n', state.n + 1)
   local n = string.format('%d', state.n)
-  local id
+  local entry = { '*', 'v', '1', 'type', kind, 'n', n, 'g', state.g, 's', s, 'data', data }
   if state.epoch then
-    id = redis.call('XADD', state.key, '*', 'v', '1', 'type', kind, 'n', n, 'g', state.g, 's', s, 'data', data,
-      'epoch', state.epoch)
-  else
-    id = redis.call('XADD', state.key, '*', 'v', '1', 'type', kind, 'n', n, 'g', state.g, 's', s, 'data', data)
+    entry[14], entry[15] = 'epoch', state.epoch
+  end
+  if late then
+    entry[#entry + 1], entry[#entry + 2] = 'late', '1'
   end
   state.appended = state.appended + 1
-  return id
+  return redis.call('XADD', state.key, unpack(entry))
+end
+
+-- An event that was given up for lost, and has come after all: it takes its ids out of their registered gap.
+local function late(state, kind, s, first, data)
+  local gaps = state.key .. ':gaps'
+  local gap = redis.call('ZREVRANGEBYSCORE', gaps, first, '-inf', 'LIMIT', 0, 1)[1]
+  local from, to = string.match(gap or '', '^(%d+)%-(%d+)$')
+  if not from or tonumber(to) < tonumber(s) then return end
+  xadd(state, kind, s, data, true)
+  redis.call('ZREM', gaps, gap)
+  if tonumber(from) < tonumber(first) then
+    redis.call('ZADD', gaps, from, string.format('%s-%.0f', from, first - 1))
+  end
+  if tonumber(to) > tonumber(s) then
+    redis.call('ZADD', gaps, string.format('%.0f', s + 1), string.format('%.0f-%s', s + 1, to))
+  end
 end
 
 -- Each rule: true if the entry is dealt with (appended, or dropped because the stream has it), false for a hole.
@@ -65,7 +85,10 @@ local rules = {}
 function rules.dense(state, kind, s, first, data)
   if state.last then
     local last = tonumber(state.last)
-    if tonumber(s) <= last then return true end
+    if tonumber(s) <= last then
+      late(state, kind, s, first, data)
+      return true
+    end
     if tonumber(first) ~= last + 1 then return false end
   end
   xadd(state, kind, s, data)
@@ -116,6 +139,17 @@ function rules.gap(state, kind, s, first, data)
   return true
 end
 
+-- The server has lost what it had confirmed: from here on, numbers may be given a second time, so they are of another
+-- generation. `first` is "g n" as the caller has just read them, "- 0" for no state: of two who ask, one is heard.
+function rules.renewal(state, kind, s, first, data)
+  if first ~= string.format('%s %d', state.known, state.n) then return true end
+  state.known = ARGV[1]
+  set(state, 'g', ARGV[1])
+  set(state, 'n', 0)
+  xadd(state, kind, s, data)
+  return true
+end
+
 function rules.window(state, kind, s, first, data)
   local ids = state.key .. ':ids'
   if redis.call('ZSCORE', ids, s) then return true end
@@ -149,8 +183,9 @@ function rules.candle(state, kind, s, first, data)
   return true
 end
 
-local function append(state, position, count)
-  state.appended = 0
+local function append(state, expected, position, count)
+  -- A stream that was deleted alone has its state still: what was in it is gone all the same.
+  if expected ~= '' and (state.known ~= expected or redis.call('EXISTS', state.key) == 0) then return 'lost', 0 end
   for handled = 0, count - 1 do
     local i = position + 5 * handled
     if not rules[ARGV[i]](state, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]) then
@@ -174,12 +209,15 @@ local replies = {}
 local position = 4
 for i = 2, #KEYS do
   local state = load(KEYS[i])
-  local count = tonumber(ARGV[position])
-  local outcome, handled = append(state, position + 1, count)
-  if state.appended > 0 then save(state) end
-  replies[i - 1] = string.format('%s %s %d %s %d %d', outcome, state.g, state.n, state.last or '-', handled,
+  local count = tonumber(ARGV[position + 1])
+  local outcome, handled = append(state, ARGV[position], position + 2, count)
+  if state.appended > 0 then
+    save(state)
+    state.known = state.g
+  end
+  replies[i - 1] = string.format('%s %s %d %s %d %d', outcome, state.known, state.n, state.last or '-', handled,
     state.appended)
-  position = position + 1 + 5 * count
+  position = position + 2 + 5 * count
 end
 if line then redis.call('SET', line, ARGV[3], 'EX', LINE_SECONDS) end
 return replies

@@ -1,7 +1,8 @@
 """The append script and the codec of its arguments and replies: the one way into a stream."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from msgspec import Struct
 
@@ -14,28 +15,42 @@ SCRIPT = (Path(__file__).parent / "append.lua").read_text(encoding="utf-8")
 """Lua for EVALSHA; load it at each connect."""
 
 _ARGUMENTS_PER_ENTRY = 5
+_NOTHING: Mapping[StreamKey, str] = MappingProxyType({})
 
 
 class Batch(Struct, frozen=True):
-    """Events of one exchange in the form of one call, in order per stream."""
+    """Events of one exchange for one call, in order per stream."""
 
-    counts: dict[StreamKey, int]
-    """How many entries of each stream."""
-    arguments: tuple[str | bytes | int, ...]
-    """Of a call that stands alone."""
+    generation: str
+    """Names the state of streams yet unborn."""
+    streams: dict[StreamKey, list[str | bytes]]
+    """Five arguments an entry: rule, type, s, first, data."""
 
     @property
     def entries(self) -> int:
         """How many in all."""
-        return sum(self.counts.values())
+        return sum(map(self.count, self.streams))
 
-    def in_line(self, line: str, number: int) -> tuple[str | bytes | int, ...]:
-        """The arguments of call `number` (1, 2, 3, …) of a line, which fails unless the one before was carried out.
+    def count(self, key: StreamKey) -> int:
+        """How many entries of this stream."""
+        return len(self.streams[key]) // _ARGUMENTS_PER_ENTRY
 
-        For calls in flight together: otherwise they would overtake one that fails.
+    def arguments(
+        self, known: Mapping[StreamKey, str] = _NOTHING, line: str = "", number: int = 0
+    ) -> tuple[str | bytes | int, ...]:
+        """What EVALSHA gets behind the digest.
+
+        `known` are the generations in which the caller knows streams: one that is found in another is not written to.
+        Call `number` (1, 2, 3, …) of a `line` fails unless the one before was carried out: without that, calls in
+        flight together would overtake one that fails.
         """
-        place = len(self.counts) + 3
-        return *self.arguments[:place], line, number, *self.arguments[place + 2 :]
+        registry = keys.streams(next(iter(self.streams)).exchange)
+        flat: list[str | bytes | int] = [len(self.streams) + 1, registry, *map(str, self.streams)]
+        flat += (self.generation, line, number)
+        for key, entries in self.streams.items():
+            flat += (known.get(key, ""), len(entries) // _ARGUMENTS_PER_ENTRY)
+            flat += entries
+        return tuple(flat)
 
 
 class Appended(Struct, frozen=True):
@@ -44,7 +59,9 @@ class Appended(Struct, frozen=True):
     key: StreamKey
     refused: bool
     """The entry after the first `handled` ones does not join `last`; it and those behind it were not written."""
-    g: str
+    lost: bool
+    """The stream is not the one that the caller knows: the server lost it, or a part of it. Nothing was written."""
+    g: str | None
     n: int
     last: str | None
     handled: int
@@ -53,27 +70,21 @@ class Appended(Struct, frozen=True):
 
 
 def batch(generation: str, events: Iterable[Event]) -> Batch:
-    """The events, all of one exchange, as one call. `generation` names the state of streams yet unborn."""
+    """The events, all of one exchange and at least one. `generation` is for streams yet unborn."""
     streams: dict[StreamKey, list[str | bytes]] = {}
     for event in events:
-        arguments = streams.get(event.key)
-        if arguments is None:
-            arguments = streams[event.key] = []
-        arguments += (event.rule, _TYPES[type(event.body)], event.s, event.first, encode(event.body))
+        entries = streams.get(event.key)
+        if entries is None:
+            entries = streams[event.key] = []
+        entries += (event.rule, _TYPES[type(event.body)], event.s, event.first, encode(event.body))
     if not streams:
         raise ValueError("a batch needs at least one event")
-    registry = keys.streams(next(iter(streams)).exchange)
-    flat: list[str | bytes | int] = [len(streams) + 1, registry, *map(str, streams), generation, "", 0]
-    counts = {key: len(arguments) // _ARGUMENTS_PER_ENTRY for key, arguments in streams.items()}
-    for key, arguments in streams.items():
-        flat.append(counts[key])
-        flat += arguments
-    return Batch(counts=counts, arguments=tuple(flat))
+    return Batch(generation, streams)
 
 
 def appended(sent: Batch, reply: Sequence[bytes | str]) -> tuple[Appended, ...]:
     """The reply to `sent`, one for each of its streams."""
-    return tuple(_appended(key, text) for key, text in zip(sent.counts, reply, strict=True))
+    return tuple(_appended(key, text) for key, text in zip(sent.streams, reply, strict=True))
 
 
 def _appended(key: StreamKey, text: bytes | str) -> Appended:
@@ -81,7 +92,8 @@ def _appended(key: StreamKey, text: bytes | str) -> Appended:
     return Appended(
         key=key,
         refused=outcome == "gap",
-        g=g,
+        lost=outcome == "lost",
+        g=None if g == "-" else g,
         n=int(n),
         last=None if last == "-" else last,
         handled=int(handled),

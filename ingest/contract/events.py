@@ -89,13 +89,19 @@ class Delta(_Body, frozen=True):
 
 
 class Gap(_Body, frozen=True):
-    """What is missing, standing before what follows the hole: ids, both inclusive, or a span of time."""
+    """What is missing, standing before what follows the hole: ids, both inclusive, or a span of time.
+
+    Or, where the server lost entries that it had confirmed, all that came after entry `after_n` of generation
+    `after_g`; what of it can be had again follows.
+    """
 
     reason: Text
     first_id: Text | None = None
     last_id: Text | None = None
     from_ns: int | None = None
     to_ns: int | None = None
+    after_g: Text | None = None
+    after_n: int | None = None
 
 
 class Status(_Body, frozen=True):
@@ -157,7 +163,7 @@ class Fill(_Body, frozen=True):
 Body = Trade | Ticker | Candle | Snapshot | Delta | Gap | Status | Intent | Order | Fill
 
 
-Rule = Literal["dense", "window", "range", "snapshot", "gap", "ticker", "candle"]
+Rule = Literal["dense", "window", "range", "snapshot", "gap", "ticker", "candle", "renewal"]
 """How a stream decides whether it has an event already (append.lua does):
 
 - dense: consecutive ids. `last` + 1 is appended, what is not above `last` dropped, anything else refused.
@@ -166,6 +172,7 @@ Rule = Literal["dense", "window", "range", "snapshot", "gap", "ticker", "candle"
 - snapshot: the whole book as of the id `s`, accepted when the stream is out of sync, or when one is due.
 - gap: the registered loss of the ids `first`-`last`, which must start right behind what the stream has.
 - ticker: `s` is `SOURCE.MARK`, appended if the mark is above that source's newest.
+- renewal: the server has lost what it had confirmed; `first` is "g n" as it stands, and the generation ends there.
 - candle: `s` is `OPEN_NS.MARK` or `OPEN_NS.closed`, appended if newer, and never after `closed`.
 """
 

@@ -14,7 +14,9 @@ from ingest.spill.syncer import Syncer
 __all__ = ["CannotSpill", "Full", "Spill", "adopt", "open_spill"]
 
 SEGMENT_BYTES = 16 << 20
+"""The most that a segment has, unless a single batch is larger: a batch is never divided."""
 READ_BYTES = 4 << 20
+"""How many bytes of payload are enough for one read."""
 
 
 def open_spill(root: Path, exchange: str, *, cap_bytes: int) -> "Spill":
@@ -87,9 +89,9 @@ class Spill:
         return numbers
 
     def read(self, limit: int) -> list[tuple[int, bytes]]:
-        """The next records, with their numbers: at most `limit`, and at most one over READ_BYTES. Raises CannotSpill.
+        """Some of the next records, with their numbers; at most `limit`, and none only if all are read.
 
-        Where the numbers leave something out, it is lost; `take_losses` then says so, always before what lies behind.
+        Where the numbers leave something out, it is lost: `take_losses` then says so. Raises CannotSpill.
         """
         with explained(self._slot.folder):
             while limit > 0 and self._at < self._next:
@@ -100,7 +102,7 @@ class Spill:
         return []
 
     def take_losses(self) -> list[range]:
-        """The numbers of the records that the disk lost, as far as was read. Each is told once.
+        """The numbers of records that the disk lost, all before those of the last read. Each loss is told once.
 
         After a start it is told again, unless it, or something behind it, is confirmed.
         """

@@ -43,7 +43,7 @@ async def test_the_demo_runs_a_whole_bus_and_its_audit_balances():
     process = await demo("4")
     said, _ = await process.communicate()
     lines = said.decode().splitlines()
-    assert (process.returncode, lines[-1], any("orders" in line for line in lines)) == (0, "balanced", True)
+    assert (process.returncode, lines[-1], any("trades:BTC-USDT" in line for line in lines)) == (0, "balanced", True)
 
 
 @pytest.mark.skipif(not PROCESSES.is_dir(), reason="needs /proc to find the worker")

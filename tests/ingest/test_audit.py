@@ -41,7 +41,7 @@ def ledger(tmp_path: Path) -> Path:
 
 async def append(redis: Redis, *events: Event) -> None:
     await redis.sadd(keys.EXCHANGES, "binance")
-    await redis.eval(SCRIPT, *batch("g1", events).arguments)
+    await redis.eval(SCRIPT, *batch("g1", events).arguments())
 
 
 async def consume(redis: Redis, read: int, acked: int, counted: int, group: str = "bot") -> None:

@@ -9,11 +9,11 @@ ETH = StreamKey("binance", "trades", "ETH/USDT")
 
 
 def refused(last, key=BTC):
-    return Appended(key, True, "g", 1, last, 0, 0)
+    return Appended(key, True, False, "g", 1, last, 0, 0)
 
 
 def taken(last, key=BTC):
-    return Appended(key, False, "g", 1, last, 1, 1)
+    return Appended(key, False, False, "g", 1, last, 1, 1)
 
 
 def test_what_joins_is_no_news():

@@ -198,7 +198,7 @@ async def test_files_are_closed_once_they_are_on_disk(root, monkeypatch):
         for _ in range(50):
             spill.append([b"a"])
         await eventually(lambda: open_files() == before + 3)
-        assert len(drained(spill)) == 50
+        assert (len(drained(spill)), adopt(root, "binance", cap_bytes=CAP_BYTES)) == (50, None)
         during = open_files()
     assert (during, open_files()) == (before + 3, before)
 

@@ -140,7 +140,7 @@ def test_without_the_cutting_of_a_torn_tail_new_records_would_be_lost(tmp_path, 
         a_cut_costs_what_it_cuts_and_nothing_else(tmp_path, 5)
 
 
-@settings(max_examples=150, derandomize=True, deadline=None)
+@settings(max_examples=100, derandomize=True, deadline=None)
 @given(st.lists(st.binary(max_size=60), min_size=1, max_size=9), st.data())
 def test_a_changed_bit_costs_the_rest_of_its_segment_and_the_loss_is_told_exactly(payloads, data):
     with tempfile.TemporaryDirectory() as folder:

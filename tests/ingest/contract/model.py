@@ -21,23 +21,35 @@ class Stream(Struct):
     sources: dict[str, int] = field(default_factory=dict)
     candle: tuple[int, float] = (-1, -1)
 
-    def add(self, event):
+    def add(self, event, late=False):
         n = str(len(self.entries) + 1)
         fields = {"v": "1", "type": type(event.body).__name__.lower(), "n": n, "g": self.g, "s": event.s}
         entry = [*fields.items(), ("data", encode(event.body))]
         if self.epoch:
             entry.append(("epoch", str(self.epoch)))
+        if late:
+            entry.append(("late", "1"))
         self.entries.append(tuple(entry))
         return True
 
     def dense(self, event):
         s, first = int(event.s), int(event.first)
         if self.last is not None and s <= self.last:
-            return True
+            return self.late(event, first, s)
         if self.last is not None and first != self.last + 1:
             return False
         self.last = s
         return self.add(event)
+
+    def late(self, event, first, s):
+        for gap in self.gaps:
+            begin, end = map(int, gap.split("-"))
+            if begin <= first and s <= end:
+                del self.gaps[gap]
+                rest = [(begin, first - 1), (s + 1, end)]
+                self.gaps.update({f"{a}-{b}": a for a, b in rest if a <= b})
+                return self.add(event, late=True)
+        return True
 
     def range(self, event):
         s, first = int(event.s), int(event.first)
@@ -118,4 +130,5 @@ class Server(Struct):
             self.streams[key] = stream
         n, last = len(stream.entries), stream.last
         refused = handled < len(events)
-        return Appended(key, refused, stream.g, n, None if last is None else str(last), handled, n - before)
+        g = stream.g if stream.entries else None
+        return Appended(key, refused, False, g, n, None if last is None else str(last), handled, n - before)

@@ -95,11 +95,11 @@ class Script:
 
     def append(self, g, *events):
         sent = batch(g, events)
-        return appended(sent, self.redis.evalsha(self.digest, *sent.arguments))
+        return appended(sent, self.redis.evalsha(self.digest, *sent.arguments()))
 
     def append_in_line(self, line, number, *events):
         sent = batch("g", events)
-        return appended(sent, self.redis.evalsha(self.digest, *sent.in_line(line, number)))
+        return appended(sent, self.redis.evalsha(self.digest, *sent.arguments(line=line, number=number)))
 
     def entries(self, key):
         return [tuple((k.decode(), text(k, v)) for k, v in fields.items()) for _, fields in self.redis.xrange(str(key))]
@@ -284,9 +284,9 @@ def test_ids_are_exact_up_to_two_to_the_53(real):
 def test_one_call_serves_all_streams_each_in_its_order(real):
     replies = real.append("g", trade(8), ticker("book", 1), trade(9), snapshot(5), trade(11), ticker("book", 2))
     assert replies == (
-        Appended(TRADES, True, "g", 2, "9", 2, 2),
-        Appended(TICKER, False, "g", 2, None, 2, 2),
-        Appended(BOOK, False, "g", 1, "5", 1, 1),
+        Appended(TRADES, True, False, "g", 2, "9", 2, 2),
+        Appended(TICKER, False, False, "g", 2, None, 2, 2),
+        Appended(BOOK, False, False, "g", 1, "5", 1, 1),
     )
 
 
@@ -329,4 +329,4 @@ def test_a_batch_needs_an_event():
 
 def test_a_batch_counts_its_entries():
     sent = batch("g", [trade(8), ticker("book", 1), trade(9)])
-    assert (sent.counts, sent.entries) == ({TRADES: 2, TICKER: 1}, 3)
+    assert ({key: sent.count(key) for key in sent.streams}, sent.entries) == ({TRADES: 2, TICKER: 1}, 3)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from inspect import getmembers, isfunction, signature
 from pathlib import Path
 from typing import get_args
 
@@ -10,10 +11,11 @@ import pytest
 from msgspec import inspect
 
 import ingest.contract
+from ingest.contract import keys
 from ingest.contract.append import SCRIPT
 from ingest.contract.codec import MAX_BYTES, decode, encode
 from ingest.contract.events import MAX_LEVELS, Rule
-from ingest.contract.keys import EXCHANGES, StreamKey, groups, handled, parse_key, position, positions, readers, streams
+from ingest.contract.keys import StreamKey, parse_key
 from tests.ingest.contract.bodies import TYPES
 
 README = (Path(ingest.contract.__file__).parent / "README.md").read_text(encoding="utf-8")
@@ -94,15 +96,18 @@ def test_every_rule_is_explained():
     assert sorted(said) == sorted(get_args(Rule))
 
 
-def test_keys_are_spelled_as_the_code_spells_them():
-    key = StreamKey("X", "c", "B/Q")
-    companions = [name.removeprefix(str(key)) for name in (key.state, key.gaps, key.ids, key.snap)]
-    spelled = [EXCHANGES, streams("{}"), groups("{}"), handled("{}", "GROUP"), readers("{}"), positions("{}")]
-    spelled = [name.replace("{{}}", "{EXCHANGE}") for name in spelled]
-    spelled += [f"STREAM{companion}" for companion in companions]
-    spelled += [position("EXCHANGE", "ACCOUNT", "BASE/QUOTE"), f"{streams('EXCHANGE')}:line:NAME"]
+def test_every_key_is_explained_as_the_code_spells_it():
+    stream = StreamKey("EXCHANGE", "CHANNEL", "BASE/QUOTE")
+    companions = [name.replace(str(stream), "STREAM") for name in (stream.state, stream.gaps, stream.ids, stream.snap)]
+    makers = [
+        maker for _, maker in getmembers(keys, isfunction) if next(iter(signature(maker).parameters)) == "exchange"
+    ]
+    made = [maker(*(_PLACES.get(name, name.upper()) for name in signature(maker).parameters)) for maker in makers]
     said = {row[0].strip("`") for row in rows(section("Keys"))}
-    assert set(spelled) - said == set()
+    assert {keys.EXCHANGES, *companions, *made} - said == set()
+
+
+_PLACES = {"symbol": "BASE-QUOTE"}
 
 
 def test_the_limits_are_those_of_the_code():

@@ -1,0 +1,64 @@
+"""What Redis has confirmed and could still lose: kept until it is known to be on disk, to be sent again if need be."""
+
+from collections import deque
+from typing import Literal, NamedTuple
+
+from ingest.contract.append import Batch
+
+Durability = Literal["none", "everysec", "confirmed", "always"]
+"""When what Redis confirms counts as kept:
+
+- none: at once; there is no append-only file, or a loss is acceptable.
+- everysec: after ten seconds, by which an append-only file that is synced every second has surely reached the disk.
+- confirmed: when the server says so (WAITAOF), where it can be trusted to; else as everysec.
+- always: at once; the server syncs before it answers.
+"""
+
+SYNCED_AFTER_S = 10.0
+
+
+class Kept(NamedTuple):
+    """A batch, the number of its flush, and the call that carried it out."""
+
+    flush: int
+    batch: Batch
+    line: str
+    number: int
+    confirmed_s: float
+    size_bytes: int
+
+
+class Tail:
+    """Confirmed batches, oldest first."""
+
+    def __init__(self) -> None:
+        self._kept: deque[Kept] = deque()
+        self.size_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def keep(self, kept: Kept) -> None:
+        """It was confirmed now."""
+        self._kept.append(kept)
+        self.size_bytes += kept.size_bytes
+
+    def let_go_by_time(self, now_s: float) -> None:
+        """What was confirmed long enough ago is on disk."""
+        while self._kept and self._kept[0].confirmed_s + SYNCED_AFTER_S <= now_s:
+            self._drop()
+
+    def let_go_by_call(self, line: str, number: int) -> None:
+        """All up to that call of that line is on disk, and with it whatever was confirmed before the line began."""
+        while self._kept and (self._kept[0].line != line or self._kept[0].number <= number):
+            self._drop()
+
+    def take(self) -> list[Kept]:
+        """All of it, oldest first: it is to be sent again."""
+        kept = list(self._kept)
+        self._kept.clear()
+        self.size_bytes = 0
+        return kept
+
+    def _drop(self) -> None:
+        self.size_bytes -= self._kept.popleft().size_bytes

@@ -1,0 +1,186 @@
+"""What Redis confirmed and then lost: found at the next word with it, sent again, and told."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from deploy.local_redis import local_redis
+from ingest.contract.codec import decode
+from ingest.contract.events import Delta, Event, Gap, Snapshot, Ticker, Trade
+from ingest.contract.keys import StreamKey
+from ingest.publisher import Publisher
+from tests.eventually import eventually
+
+TRADES = StreamKey("binance", "trades", "BTC/USDT")
+TICKER = StreamKey("binance", "ticker", "BTC/USDT")
+BOOK = StreamKey("binance", "orderbook", "BTC/USDT")
+
+
+def trade(i):
+    return Event(TRADES, str(i), Trade(price="1.5", amount="2", side="buy", received_ns=i), "dense", str(i))
+
+
+def ticker(i):
+    return Event(TICKER, f"book.{i}", Ticker(received_ns=i, last="1.5"), "ticker")
+
+
+def snapshot(i):
+    return Event(BOOK, str(i), Snapshot(bids=(("1", "2"),), asks=(), received_ns=i), "snapshot")
+
+
+def delta(i):
+    return Event(BOOK, str(i), Delta(bids=(("1", "2"),), asks=(), received_ns=i), "range", str(i))
+
+
+def connect(url):
+    return Redis.from_url(url, retry=Retry(NoBackoff(), 0), protocol=2, socket_timeout=5, socket_connect_timeout=5)
+
+
+@asynccontextmanager
+async def publishing(url, **options):
+    client = connect(url)
+    publisher = Publisher(client, "binance", **options)
+    running = asyncio.create_task(publisher.run())
+    try:
+        yield publisher
+    finally:
+        publisher.finish()
+        unwritten = await running
+        await client.aclose()
+    assert unwritten == 0
+
+
+async def confirmed(publisher, *events):
+    """Put them and wait until they are confirmed."""
+    for event in events:
+        publisher.put(event)
+    await eventually(lambda: publisher.counters.unconfirmed + publisher.counters.queued == 0)
+
+
+async def entries(redis, key):
+    return [decode(entry_id, fields) for entry_id, fields in await redis.xrange(str(key))]
+
+
+async def said(redis, key):
+    """What the stream says, in short, and by generation the numbers."""
+    found = await entries(redis, key)
+    numbers = {}
+    for entry in found:
+        numbers.setdefault(entry.g, []).append(entry.n)
+    assert all(ns == list(range(1, len(ns) + 1)) for ns in numbers.values())
+    return [f"after {e.event.after_n}" if isinstance(e.event, Gap) else e.s for e in found]
+
+
+async def roll_back(redis, *keys):
+    """Let the streams be what they were at `keep`, as after a crash that lost the end of the append-only file."""
+    pipe = redis.pipeline(transaction=True)
+    for name in [text for key in keys for text in (str(key), key.state)]:
+        pipe.delete(name)
+        pipe.rename(f"kept:{name}", name)
+    await pipe.execute()
+    await redis.client_kill_filter(_type="normal", skipme=True)
+
+
+async def keep(redis, *keys):
+    for name in [text for key in keys for text in (str(key), key.state)]:
+        await redis.copy(name, f"kept:{name}")
+
+
+async def test_what_a_server_loses_with_everything_is_sent_again(tmp_path):
+    """It has no append-only file, and is killed."""
+    with local_redis() as server:
+        async with publishing(server.url) as publisher:
+            await confirmed(publisher, *(trade(i) for i in range(1, 6)), ticker(1), ticker(2))
+            await asyncio.to_thread(server.kill)
+            publisher.put(trade(6))
+            await asyncio.to_thread(server.start)
+            await confirmed(publisher, ticker(3))
+        redis = connect(server.url)
+        trades, tickers = await said(redis, TRADES), await said(redis, TICKER)
+        await redis.aclose()
+    assert (trades, tickers, publisher.counters.again) == (
+        ["after 0", "1", "2", "3", "4", "5", "6"],
+        ["after 0", "book.1", "book.2", "book.3"],
+        7,
+    )
+
+
+async def test_a_server_that_comes_back_without_its_last_entries_gets_them_in_a_new_generation(redis, redis_server):
+    async with publishing(redis_server.url) as publisher:
+        await confirmed(publisher, trade(1), trade(2), snapshot(1), delta(2))
+        await keep(redis, TRADES, BOOK)
+        before = await redis.hget(TRADES.state, "g")
+        await confirmed(publisher, trade(3), trade(4), delta(3))
+        await roll_back(redis, TRADES, BOOK)
+        await confirmed(publisher, trade(5), delta(4))
+    trades = await entries(redis, TRADES)
+    assert (
+        [(entry.g == before.decode(), entry.n, entry.s) for entry in trades if not isinstance(entry.event, Gap)],
+        [entry.event for entry in trades if isinstance(entry.event, Gap)],
+        [(e.type, e.s) for e in await entries(redis, BOOK) if e.type != "gap"],
+    ) == (
+        [(True, 1, "1"), (True, 2, "2"), (False, 2, "3"), (False, 3, "4"), (False, 4, "5")],
+        [Gap(reason="rollback", after_g=before.decode(), after_n=2)],
+        [("snapshot", "1"), ("delta", "2"), ("delta", "3"), ("delta", "4")],
+    )
+
+
+async def test_a_stream_that_is_deleted_under_us_is_born_again_with_all_that_may_not_be_on_disk(redis, redis_server):
+    async with publishing(redis_server.url) as publisher:
+        await confirmed(publisher, trade(1), trade(2))
+        await redis.delete(str(TRADES), TRADES.state)
+        await confirmed(publisher, trade(3))
+    assert await said(redis, TRADES) == ["after 0", "1", "2", "3"]
+
+
+async def test_a_stream_that_is_deleted_without_its_state_is_told_as_lost(redis, redis_server):
+    """Where it stood is known, so nothing is written twice; what was in it is gone, and said to be."""
+    async with publishing(redis_server.url) as publisher:
+        await confirmed(publisher, trade(1), trade(2))
+        await redis.delete(str(TRADES))
+        await confirmed(publisher, trade(3))
+    assert [(e.n, e.s, e.event.after_n if e.type == "gap" else None) for e in await entries(redis, TRADES)] == [
+        (1, (await entries(redis, TRADES))[0].s, 2),
+        (2, "3", None),
+    ]
+
+
+async def test_two_producers_that_find_the_same_loss_make_one_generation_of_it(redis, redis_server):
+    async with publishing(redis_server.url) as one, publishing(redis_server.url) as other:
+        await confirmed(one, trade(1), trade(2))
+        await confirmed(other, trade(1), trade(2))
+        await keep(redis, TRADES)
+        await confirmed(one, trade(3))
+        await confirmed(other, trade(3), trade(4))
+        await roll_back(redis, TRADES)
+        await confirmed(one, trade(4), trade(5))
+        await confirmed(other, trade(4), trade(5))
+    found = await entries(redis, TRADES)
+    assert (await said(redis, TRADES), len({entry.g for entry in found})) == (["1", "2", "after 2", "3", "4", "5"], 2)
+
+
+@pytest.mark.parametrize("durability", ["none", "always"])
+async def test_without_a_tail_a_loss_is_told_and_not_mended(redis, redis_server, durability):
+    """The negative control: it is the tail that brings back what was lost."""
+    async with publishing(redis_server.url, durability=durability) as publisher:
+        await confirmed(publisher, trade(1), trade(2))
+        await redis.delete(str(TRADES), TRADES.state)
+        await confirmed(publisher, trade(3))
+    assert await said(redis, TRADES) == ["after 0", "3"]
+
+
+async def test_an_event_that_was_given_up_for_lost_takes_its_ids_out_of_the_gap(redis, redis_server):
+    lost = Event(TRADES, "x.1", Gap(reason="away", first_id="2", last_id="9"), "gap", "2-9")
+    async with publishing(redis_server.url) as publisher:
+        await confirmed(publisher, trade(1), lost, trade(10))
+        await confirmed(publisher, trade(5), trade(5), trade(2), trade(9), trade(10))
+    late = [(entry.s, entry.late) for entry in await entries(redis, TRADES)]
+    gaps = [gap.decode() for gap in await redis.zrange(TRADES.gaps, 0, -1)]
+    assert (late, gaps) == (
+        [("1", False), ("x.1", False), ("10", False), ("5", True), ("2", True), ("9", True)],
+        ["3-4", "6-8"],
+    )

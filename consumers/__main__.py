@@ -107,10 +107,12 @@ async def _serve(make: Callable[[Redis], Service], settings: ConsumerSettings, s
         count=settings.count,
         claim_idle_ms=settings.claim_idle_ms,
     )
-    async with reader:
-        served = await services.run(service, reader, stopping)
-    log.info("stopped", **structs.asdict(served))
-    await redis.aclose()
+    try:
+        async with reader:
+            served = await services.run(service, reader, stopping)
+        log.info("stopped", **structs.asdict(served))
+    finally:
+        await redis.aclose()
 
 
 async def _tail(

@@ -142,6 +142,8 @@ class Figures(Struct):
     unreadable: int = 0
     skipped: int = 0
     """Entries of a type that is of a later day; they are acknowledged."""
+    stopped: int = 0
+    """Streams that have an entry of a later schema, at which this reader has stopped."""
     latencies: Latencies = field(default_factory=Latencies)
 
     def published(self, now_ns: int) -> dict[str, int]:
@@ -153,6 +155,7 @@ class Figures(Struct):
             "lost": self.lost,
             "unreadable": self.unreadable,
             "skipped": self.skipped,
+            "stopped": self.stopped,
             "latency_p50_us": self.latencies.quantile_us(0.5),
             "latency_p99_us": self.latencies.quantile_us(0.99),
         }

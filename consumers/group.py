@@ -1,6 +1,7 @@
 """A consumer group as Redis has it: all that a reader says to Redis, and the only place that knows the replies."""
 
 import contextlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1
 from operator import attrgetter
@@ -20,6 +21,7 @@ from ingest.contract.codec import Entry
 from ingest.contract.keys import BadName, StreamKey, parse_key
 
 _PAGE = 500
+_NAME = re.compile(r"[\w.-]{1,128}\Z")
 _log = structlog.get_logger()
 
 Row = tuple[bytes, Fields | None]
@@ -95,9 +97,15 @@ def check_client(redis: Redis, block_ms: int) -> None:
 
 
 class Group:
-    """The group `name`, read by `consumer`. Every method raises RedisError or OSError if Redis does not do it."""
+    """The group `name`, read by `consumer`; ValueError if these can be no names.
+
+    Every method raises RedisError or OSError if Redis does not do it.
+    """
 
     def __init__(self, redis: Redis, name: str, consumer: str) -> None:
+        for each in (name, consumer):
+            if not _NAME.match(each):
+                raise ValueError(f"{each!r} names no group or consumer; expected letters, digits, '.', '_' and '-'")
         self.name = name
         self.consumer = consumer
         self._redis = redis

@@ -1,16 +1,15 @@
 """What a reader gets from Redis and when: what is owed to it, what others left, what is new; and what is missing."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import structlog
-from msgspec import Struct, field
 
-from consumers.delivery import Continuity, Fields, Figures, place
-from consumers.group import Group, Mark, Row
+from consumers.delivery import Fields, place
+from consumers.group import Group, Row
 from consumers.selection import Selection
-from ingest.contract.codec import Entry
+from consumers.streams import Arrival, Exchange, Stream
 from ingest.contract.keys import StreamKey
 
 LOOK_EVERY_SECONDS = 0.5
@@ -18,41 +17,6 @@ IN_HAND = 2_000
 """Entries of one read, over all streams."""
 
 _log = structlog.get_logger()
-
-
-class Exchange(Struct, eq=False):
-    """What the reader knows of one exchange."""
-
-    name: str
-    figures: Figures = field(default_factory=Figures)
-    acked: list[tuple[StreamKey, Entry]] = field(default_factory=list)
-    """Handled, and not yet told to Redis."""
-    registered: frozenset[str] = frozenset()
-    """The channels that the group is known to need."""
-
-
-class Stream(Struct, eq=False):
-    """What the reader knows of one stream."""
-
-    key: StreamKey
-    exchange: Exchange
-    continuity: Continuity = field(default_factory=Continuity)
-    entered: bool = False
-    stopped: bool = False
-    last_id: bytes = b""
-    settled: Mark | None = None
-    """The newest entry that this reader has acknowledged to Redis."""
-    lost: dict[bytes, int] = field(default_factory=dict)
-    """By the id of the entry behind them: how many are missing."""
-
-
-class Arrival(NamedTuple):
-    """An entry as it came, and whether Redis had handed it out before."""
-
-    stream: Stream
-    id: bytes
-    fields: Fields
-    again: bool
 
 
 class _Hole(NamedTuple):
@@ -228,6 +192,6 @@ class Intake:
             stream.exchange.figures.lost += entries
             _log.error("entries lost", stream=str(stream.key), group=self._group.name, entries=entries, reason=reason)
 
-    def _share(self, streams: Iterable[StreamKey]) -> int:
+    def _share(self, streams: Collection[StreamKey]) -> int:
         """How many entries to ask of each stream: COUNT is per stream, and all that comes is held in memory."""
-        return max(1, min(self._count, IN_HAND // sum(1 for _ in streams)))
+        return max(1, min(self._count, IN_HAND // len(streams)))

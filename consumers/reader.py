@@ -8,7 +8,6 @@ async with Reader(redis, group="alerts", channels=("trades",)) as reader:
 
 import asyncio
 import math
-import re
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,9 +20,10 @@ from redis.exceptions import RedisError, ResponseError
 
 from consumers.delivery import Delivery, Figures
 from consumers.group import Group, check_client
-from consumers.intake import LOOK_EVERY_SECONDS, Arrival, Exchange, Intake
+from consumers.intake import LOOK_EVERY_SECONDS, Intake
 from consumers.patience import pause, wait_seconds
 from consumers.selection import Selection
+from consumers.streams import Arrival, Exchange
 from ingest.contract.codec import UnknownVersion, UnreadableEntry, decode
 
 FINISH_WITHIN_SECONDS = 10.0
@@ -32,8 +32,6 @@ LATENCY_TURN_SECONDS = 5.0
 SETTLE_AT = 500
 _PART = 1_000  # ids in one settling; Lua cannot unpack many more than 7,000
 _MEMORY = 10_000  # unreadable entries to remember, so that each is told once
-
-_NAME = re.compile(r"[\w.-]{1,128}\Z")
 _log = structlog.get_logger()
 
 
@@ -72,9 +70,6 @@ class Reader:
         count: int = 200,
         claim_idle_ms: int = 30_000,
     ) -> None:
-        for name in (group, consumer):
-            if not _NAME.match(name):
-                raise ValueError(f"{name!r} names no group or consumer; expected letters, digits, '.', '_' and '-'")
         check_client(redis, block_ms)
         self._group = Group(redis, group, consumer)
         self._selection = Selection(channels, exchanges, symbols)
@@ -169,6 +164,7 @@ class Reader:
         where = {"stream": str(stream.key), "entry_id": arrival.id.decode(), "reason": str(bad)[:200]}
         if isinstance(bad, UnknownVersion):
             self._intake.close(stream)
+            stream.exchange.figures.stopped += 1
             _log.error("stream stopped: a later version of this program has to read it", **where)
         elif (mark := (str(stream.key), arrival.id)) not in self._unreadable:
             # Pending entries come again; each is counted and told once.

@@ -124,7 +124,7 @@ async def _replay(stopping: asyncio.Event, folder: Path, port: int) -> None:
 async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:
     exchange = EXCHANGES[settings.exchange]()
     redis = _redis(settings.bus())
-    publisher = Publisher(redis, exchange.name, bound=settings.buffer_events)
+    publisher = Publisher(redis, exchange.name, bound=settings.buffer_events, durability=settings.durability)
     rest = Rest(
         _address(settings.rest_url, exchange.rest_url), TokenBucket(exchange.weight_at_once, exchange.weight_per_s)
     )

@@ -16,11 +16,14 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from ingest.backoff import Backoff
+from ingest.barrier import synced, trusted
+from ingest.contract import keys
 from ingest.contract.append import SCRIPT, Appended, Batch, appended, batch
 from ingest.contract.events import Event, Gap
-from ingest.contract.keys import EXCHANGES, StreamKey
+from ingest.contract.keys import EXCHANGES, StreamKey, line_key
 from ingest.refusals import Refusals
 from ingest.tail import Durability, Kept, Tail
+from ingest.tasks import pause
 from ingest.trouble import Complaints, address, remedy
 
 FLUSH_EVENTS = 500
@@ -30,6 +33,7 @@ _LISTEN_S = 1.0
 _FINISH_WITHIN_S = 5.0
 _BACKOFF = Backoff(first_s=0.1, most_s=5.0)
 _TAIL_BYTES = 64 << 20
+_SYNC_EVERY_S = 1.0
 
 log = structlog.get_logger()
 
@@ -96,6 +100,8 @@ class Publisher:
         self._queue: deque[Event] = deque()
         self._unconfirmed: deque[_Flush] = deque()
         self._calls: deque[_Call] = deque()
+        self._line = ""
+        self._over = asyncio.Event()
         self._durability = durability
         self._tail = Tail()
         self._places: dict[StreamKey, _Place] = {}
@@ -114,8 +120,8 @@ class Publisher:
 
     @property
     def full(self) -> bool:
-        """Whether whoever puts must await `room` first."""
-        return len(self._queue) >= self._bound
+        """Whether whoever puts must await `room` first: too much is queued, or not yet on the server's disk."""
+        return len(self._queue) >= self._bound or self._tail.size_bytes >= _TAIL_BYTES
 
     async def room(self) -> None:
         """Return once the queue is below its bound, however long Redis is away."""
@@ -166,6 +172,14 @@ class Publisher:
 
     async def run(self) -> int:
         """Write until asked to finish. Returns how many events could not be written. Raises CannotAppend."""
+        syncing = asyncio.create_task(self._follow_the_disk())
+        try:
+            return await self._write_all()
+        finally:
+            self._over.set()
+            await syncing
+
+    async def _write_all(self) -> int:
         while not self._finished:
             try:
                 await self._converse()
@@ -251,7 +265,7 @@ class Publisher:
     async def _send(self, connection: AbstractConnection, digest: str, confirming: asyncio.Task[NoReturn]) -> None:
         """First what was not confirmed before, then all that is queued as soon as it is: never waits for more."""
         again = deque(self._unconfirmed)
-        line, number = secrets.token_hex(4), 0
+        self._line, number = secrets.token_hex(4), 0
         self._calls.clear()
         while not confirming.done() and not self._finished:
             if again:
@@ -264,8 +278,8 @@ class Publisher:
                 continue
             number += 1
             known = {key: self._places[key].g for key in flush.batch.streams if key in self._places}
-            command = _packed(digest, flush.batch.arguments(known, line, number))
-            self._calls.append(_Call(flush, line, number, len(command)))
+            command = _packed(digest, flush.batch.arguments(known, self._line, number))
+            self._calls.append(_Call(flush, self._line, number, len(command)))
             await _write(connection, command)
 
     def _next_flush(self) -> _Flush:
@@ -314,11 +328,34 @@ class Publisher:
         self._complaints.over()
 
     def _keep(self, call: _Call) -> None:
-        now_s = time.monotonic()
         if self._durability in ("everysec", "confirmed"):
-            self._tail.keep(Kept(call.flush.number, call.flush.batch, call.line, call.number, now_s, call.size_bytes))
-        if self._durability == "everysec":
-            self._tail.let_go_by_time(now_s)
+            flush, now_s = call.flush, time.monotonic()
+            self._tail.keep(Kept(flush.number, flush.batch, call.line, call.number, now_s, call.size_bytes))
+
+    async def _follow_the_disk(self) -> None:
+        """Let go of what is there: as the server says where it can be trusted, else by the clock."""
+        asking = self._durability == "confirmed"
+        probe = f"{keys.streams(self._exchange)}:barrier"
+        tested = False
+        while not self._over.is_set():
+            try:
+                if asking and not tested:
+                    asking, tested = await trusted(self._redis, probe), True
+                    log.info(
+                        "durability", exchange=self._exchange, waitaof="trusted" if asking else "not to be trusted"
+                    )
+                if asking:
+                    line = self._line
+                    number = await synced(self._redis, line_key(self._exchange, line), probe)
+                    if number is not None and line == self._line:
+                        self._tail.let_go_by_call(line, number)
+                else:
+                    self._tail.let_go_by_time(time.monotonic())
+            except (RedisError, OSError):
+                pass  # whoever writes says so; nothing is let go meanwhile
+            if not self.full:
+                self._below.set()
+            await pause(self._over, _SYNC_EVERY_S)
 
     async def _failed(self, error: RedisError | OSError) -> None:
         """Raises CannotAppend if waiting is no use."""

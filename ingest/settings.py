@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ingest.contract.keys import parse_symbol
 from ingest.exchanges import EXCHANGES
+from ingest.tail import Durability
 
 WebSocketUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["ws", "wss"], host_required=True)]
 HttpUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["http", "https"], host_required=True)]
@@ -53,6 +54,11 @@ class IngestSettings(BaseSettings):
     retry_factor: float = Field(2, ge=1, description="How much longer each wait is than the one before")
     retry_jitter: float = Field(0.1, ge=0, le=1, description="The share by which a wait is longer or shorter by chance")
     attempts: int = Field(0, ge=0, description="Failures in a row before the worker ends with exit code 3; 0 for never")
+    durability: Durability = Field(
+        "everysec",
+        description="When what Redis confirms counts as safe and is let go here: `none` and `always` at once, "
+        "`everysec` after ten seconds, `confirmed` when Redis says that it is on disk (WAITAOF)",
+    )
     buffer_events: int = Field(10_000, ge=1, description="Events that wait for Redis before the socket has to wait")
     max_frame_bytes: int = Field(32 << 20, ge=1024, description="A larger frame closes the connection with 1009")
     metrics_port: int = Field(0, ge=0, le=65535, description="Prometheus metrics on this port of 127.0.0.1; 0 for none")

@@ -50,7 +50,7 @@ def render(figures: Figures) -> Board:
 
 def plain(figures: Figures) -> tuple[str, ...]:
     """For a log: what matters most, in a line."""
-    prices = [f"{symbol} {price}" for (_, symbol), price in _prices(figures.streams).items()]
+    prices = [f"{symbol} {_short(price)}" for (_, symbol), price in _prices(figures.streams).items()]
     groups = [
         f"{lag.group} lag {lag.entries:,} p50 {_time(lag.latency_p50_us)} p99 {_time(lag.latency_p99_us)}"
         + (f" lost {lag.lost}" if lag.lost else "")

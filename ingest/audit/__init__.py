@@ -33,7 +33,9 @@ async def audit(redis: Redis, ledger: Path | None) -> Report:
         for key in await _members(redis, keys.streams(exchange)):
             streams.append(await _stream(redis, key, emitted.pop(key, [])))
             channel = parse_key(key).channel
-            needed_by = sorted(group.decode() for group, channels in needs.items() if channel in _words(channels))
+            # "candles" in the registry stands for every interval.
+            names = {channel, channel.partition("-")[0]}
+            needed_by = sorted(group.decode() for group, channels in needs.items() if names & _words(channels))
             groups += [await _group(redis, exchange, group, key) for group in needed_by]
     streams += [Account(key, records).close(()) for key, records in emitted.items()]
     return Report(tuple(streams), tuple(groups))
@@ -87,5 +89,5 @@ async def _command(redis: Redis, *words: str | int) -> Any:
     return await redis.execute_command(*words)  # type: ignore[no-untyped-call]
 
 
-def _words(text: bytes) -> list[str]:
-    return text.decode().split()
+def _words(text: bytes) -> set[str]:
+    return set(text.decode().split())

@@ -87,6 +87,11 @@ def streams(exchange: str) -> str:
     return f"md:{{{exchange}}}:streams"
 
 
+def line_key(exchange: str, name: str) -> str:
+    """String: the number of the newest call of a writer's line that was carried out."""
+    return f"{streams(exchange)}:line:{name}"
+
+
 def groups(exchange: str) -> str:
     """Hash: registered consumer group → the channels it needs, separated by spaces."""
     return f"md:{{{exchange}}}:groups"

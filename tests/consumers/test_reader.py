@@ -159,6 +159,30 @@ async def test_an_entry_deleted_before_it_was_read_is_a_hole(redis):
     assert (figures.holes, figures.lost) == (2, 3)
 
 
+async def test_what_is_missing_at_the_beginning_of_a_generation_is_a_hole(redis):
+    await put(redis, BTC, range(1, 6))
+    await redis.hset(BTC.state, mapping={"g": "new", "n": 2})
+    await put(redis, BTC, [6])
+
+    async with reader(redis) as trades:
+        got = await take(trades, 6)
+
+    assert [(delivery.entry.n, delivery.hole) for delivery in got[-2:]] == [(5, 0), (3, 2)]
+
+
+async def test_what_another_reader_of_the_group_holds_is_no_hole_however_much_it_is(redis):
+    for first in range(1, 1201, 400):
+        await put(redis, BTC, range(first, first + 400))
+
+    async with reader(redis, count=1) as trades:
+        deliveries = aiter(trades)
+        await anext(deliveries)
+        await redis.xreadgroup(GROUP, "peer", {str(BTC): ">"}, count=1001)
+        next_one = await anext(deliveries)
+
+    assert (next_one.entry.n, next_one.hole) == (1003, 0)
+
+
 async def test_what_was_trimmed_while_nobody_read_is_a_hole(redis):
     await put(redis, BTC, range(1, 4))
     async with reader(redis) as before:
@@ -371,20 +395,24 @@ async def test_an_entry_of_an_unknown_type_is_counted_and_acknowledged(redis):
 
 async def test_an_entry_of_a_later_schema_stops_its_stream_and_no_other(redis):
     await put(redis, BTC, [1])
-    await redis.xadd(str(BTC), {"v": "2", "n": "2", "g": "x"})
-    await redis.xadd(str(BTC), {"v": "2", "n": "3", "g": "x"})
+    await redis.xadd(str(BTC), {"v": "2", "n": "2", "g": (await redis.hget(BTC.state, "g"))})
+    await redis.hset(BTC.state, mapping={"n": 2, "last": 2})
+    await put(redis, BTC, [3])
 
-    async with reader(redis) as trades:
+    async with reader(redis, count=2) as trades:
         assert ids(await take(trades, 1)) == [1]
+        await put(redis, BTC, [4])
         await put(redis, ETH, [1, 2])
         assert [delivery.key for delivery in await take(trades, 2)] == [ETH, ETH]
+        assert trades.figures["binance"].stopped == 1
 
-    assert await standing(redis, BTC) == (1, 1, 2)
+    assert await standing(redis, BTC) == (1, 1, 1)
 
 
-async def test_reading_and_acknowledging_go_on_with_memory_full(redis):
+async def test_reading_and_acknowledging_go_on_with_memory_full(redis, monkeypatch):
+    monkeypatch.setattr("consumers.reader.RECORD_EVERY_SECONDS", 0)
     await put(redis, BTC, range(1, 11))
-    async with reader(redis) as before:
+    async with reader(redis, count=1) as before:
         await take(before, 1)
     await redis.config_set("maxmemory", "1")
     try:
@@ -404,7 +432,7 @@ async def test_a_reader_publishes_its_figures(redis):
     figures = msgspec.msgpack.decode(await redis.hget(keys.readers("binance"), "alerts/me"))
     times = {name: figures.pop(name) > 0 for name in ("seen_ns", "latency_p50_us", "latency_p99_us")}
     assert times == {"seen_ns": True, "latency_p50_us": True, "latency_p99_us": True}
-    assert figures == {"handled": 3, "holes": 0, "lost": 0, "unreadable": 0, "skipped": 0}
+    assert figures == {"handled": 3, "holes": 0, "lost": 0, "unreadable": 0, "skipped": 0, "stopped": 0}
 
 
 async def _count_is(redis: Redis, count: int) -> bool:

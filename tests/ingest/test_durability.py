@@ -9,6 +9,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from deploy.local_redis import local_redis
+from ingest.barrier import trusted
 from ingest.contract.codec import decode
 from ingest.contract.events import Delta, Event, Gap, Snapshot, Ticker, Trade
 from ingest.contract.keys import StreamKey
@@ -184,3 +185,27 @@ async def test_an_event_that_was_given_up_for_lost_takes_its_ids_out_of_the_gap(
         [("1", False), ("x.1", False), ("10", False), ("5", True), ("2", True), ("9", True)],
         ["3-4", "6-8"],
     )
+
+
+async def test_what_the_server_has_on_disk_is_let_go(tmp_path):
+    with local_redis("--appendonly", "yes", "--appendfsync", "always") as server:
+        async with publishing(server.url, durability="confirmed") as publisher:
+            await confirmed(publisher, trade(1), trade(2))
+            await eventually(lambda: len(publisher._tail) == 0)
+
+
+async def test_without_an_append_only_file_the_clock_decides_and_nothing_is_let_go_early(redis, redis_server):
+    async with publishing(redis_server.url, durability="confirmed") as publisher:
+        await confirmed(publisher, trade(1), trade(2))
+        await asyncio.sleep(0)
+        assert await trusted(redis, "probe") is False
+        assert len(publisher._tail) > 0
+
+
+@pytest.mark.slow
+async def test_a_server_that_syncs_every_second_is_trusted_because_it_takes_its_time(tmp_path):
+    with local_redis("--appendonly", "yes", "--appendfsync", "everysec") as server:
+        redis = connect(server.url)
+        answer = await trusted(redis, "probe")
+        await redis.aclose()
+    assert answer is True

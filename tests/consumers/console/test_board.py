@@ -123,7 +123,7 @@ def test_a_plain_line_says_what_matters():
         "7 streams",
         "8,642 entries/s",
         "n without a hole",
-        "BTC/USDT 64123.40000000",
+        "BTC/USDT 64,123.4",
         *(f"{name} lag 12 p50 850 µs p99 12.3 ms" for name in ("bot", "order", "position")),
         "PnL +988.15 USDT",
     ]

@@ -1,0 +1,45 @@
+"""Asking Redis what is on its disk, and finding out first whether its answer can be trusted."""
+
+import time
+from typing import cast
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+_PROBES = 5
+_HONEST_S = 2.5
+_WITHIN_MS = 2_500
+_KEEP_S = 3600
+
+
+async def trusted(redis: Redis, key: str) -> bool:
+    """Whether WAITAOF exists and tells the truth: some servers answer too early. Raises RedisError, OSError.
+
+    Where the file is synced every second, five syncs in a row take seconds; an answer in no time is no answer.
+    """
+    try:
+        settings = cast(dict[str, str], await redis.config_get("appendfsync"))
+        started_s = time.monotonic()
+        for _ in range(_PROBES):
+            await redis.set(key, "probe", ex=_KEEP_S)
+            reply = await redis.execute_command("WAITAOF", 1, 0, _WITHIN_MS)  # type: ignore[no-untyped-call]
+            local, _replicas = cast(list[int], reply)
+            if local < 1:
+                return False
+    except ResponseError:  # no such command, no append-only file, or no right to ask
+        return False
+    return "always" in settings.values() or time.monotonic() - started_s >= _HONEST_S
+
+
+async def synced(redis: Redis, line: str, key: str) -> int | None:
+    """The newest call of the line that is on disk; None if that could not be had in time. Raises RedisError, OSError.
+
+    Position and sync go over one connection, in this order: what a server says of a position before it died would be
+    confirmed by the one that came after it.
+    """
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.get(line)
+    pipeline.set(key, "barrier", ex=_KEEP_S)
+    pipeline.execute_command("WAITAOF", 1, 0, _WITHIN_MS)
+    number, _, (local, _replicas) = await pipeline.execute()
+    return int(number) if number is not None and local >= 1 else None

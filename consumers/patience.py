@@ -2,6 +2,15 @@
 
 import asyncio
 
+from redis.exceptions import RedisError
+
+
+def passes(error: Exception) -> bool:
+    """Whether it is the server or the way to it that failed. One form of that is not redis-py's: uvloop raises a
+    RuntimeError when a socket that was closed meanwhile is written to.
+    """
+    return isinstance(error, RedisError | OSError) or "handler is closed" in str(error)
+
 
 def wait_seconds(failures: int) -> float:
     """After so many failures in a row: 0.1 s, doubled each time, 5 s at most."""

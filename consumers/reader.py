@@ -21,7 +21,7 @@ from redis.exceptions import RedisError, ResponseError
 from consumers.delivery import Delivery, Figures
 from consumers.group import Group, check_client
 from consumers.intake import LOOK_EVERY_SECONDS, Intake
-from consumers.patience import pause, wait_seconds
+from consumers.patience import passes, pause, wait_seconds
 from consumers.selection import Selection
 from consumers.streams import Arrival, Exchange
 from ingest.contract.codec import UnknownVersion, UnreadableEntry, decode
@@ -119,7 +119,9 @@ class Reader:
                         await self._settle(exchange)
                     if time.monotonic() > self._stop_by:
                         break
-            except (RedisError, OSError) as error:
+            except (RedisError, OSError, RuntimeError) as error:
+                if not passes(error):
+                    raise
                 await self._recover(error)
         await self._finish()
 
@@ -194,7 +196,7 @@ class Reader:
         if now >= self._turn_at:
             self._turn_at = now + LATENCY_TURN_SECONDS
 
-    async def _recover(self, error: RedisError | OSError) -> None:
+    async def _recover(self, error: Exception) -> None:
         """Say it, wait, and have what was in flight delivered: its reply may be lost, but it is pending for us."""
         refused = isinstance(error, ResponseError)
         if refused and str(error).startswith(("NOGROUP", "UNBLOCKED")):
@@ -213,6 +215,8 @@ class Reader:
             for exchange in self._intake.exchanges.values():
                 await self._settle(exchange)
             await self._record()
-        except (RedisError, OSError) as error:
+        except (RedisError, OSError, RuntimeError) as error:
+            if not passes(error):
+                raise
             waiting = sum(len(exchange.acked) for exchange in self._intake.exchanges.values())
             _log.warning("not all acknowledged: it is delivered again", entries=waiting, reason=str(error)[:200])

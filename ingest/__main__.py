@@ -31,6 +31,7 @@ from ingest.rest import Rest
 from ingest.settings import IngestSettings, WrongSettings, read_settings
 from ingest.simulator.replay import replayed_binance
 from ingest.simulator.server import simulate as simulate_exchange
+from ingest.spill import CannotSpill, inherit, open_spill
 from ingest.worker import Worker
 
 FAILED = 1
@@ -59,7 +60,7 @@ def run() -> None:
         _end(str(wrong), WRONG_SETTINGS)
     except AttemptsUsedUp as used_up:
         _end(str(used_up), ATTEMPTS_USED_UP)
-    except (CannotAppend, Stop) as hopeless:
+    except (CannotAppend, CannotSpill, Stop) as hopeless:
         _end(str(hopeless), FAILED)
 
 
@@ -124,7 +125,13 @@ async def _replay(stopping: asyncio.Event, folder: Path, port: int) -> None:
 async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:
     exchange = EXCHANGES[settings.exchange]()
     redis = _redis(settings.bus())
-    publisher = Publisher(redis, exchange.name, bound=settings.buffer_events, durability=settings.durability)
+    spill = None
+    if settings.spill_folder:
+        spill = open_spill(settings.spill_folder, exchange.name, cap_bytes=settings.spill_bytes)
+        inherit(settings.spill_folder, exchange.name, spill, cap_bytes=settings.spill_bytes)
+    publisher = Publisher(
+        redis, exchange.name, bound=settings.buffer_events, durability=settings.durability, spill=spill
+    )
     rest = Rest(
         _address(settings.rest_url, exchange.rest_url), TokenBucket(exchange.weight_at_once, exchange.weight_per_s)
     )
@@ -151,6 +158,8 @@ async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:
         await worker.run(stopping)
     finally:
         await redis.aclose()
+        if spill:
+            spill.close()
 
 
 def _redis(url: str) -> Redis:

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
+from ingest.backlog import Backlog
 from ingest.backoff import Backoff
 from ingest.barrier import synced, trusted
 from ingest.contract import keys
@@ -22,6 +23,7 @@ from ingest.contract.append import SCRIPT, Appended, Batch, appended, batch
 from ingest.contract.events import Event, Gap
 from ingest.contract.keys import EXCHANGES, StreamKey, line_key
 from ingest.refusals import Refusals
+from ingest.spill import Spill
 from ingest.tail import Durability, Kept, Tail
 from ingest.tasks import pause
 from ingest.trouble import Complaints, address, remedy
@@ -49,7 +51,7 @@ class CannotAppend(Exception):
 class Counters(Struct):
     """What a publisher counted, in events where nothing else is said.
 
-    `put` is the sum of the five behind it, without those that were sent once more because the server had lost them.
+    `put` is the sum of the six behind it, without those that were sent once more because the server had lost them.
     """
 
     put: int = 0
@@ -58,6 +60,8 @@ class Counters(Struct):
     refused: int = 0
     queued: int = 0
     unconfirmed: int = 0
+    spilled: int = 0
+    lost_on_disk: int = 0
     again: int = 0
     flushes: int = 0
     connects: int = 0
@@ -66,6 +70,8 @@ class Counters(Struct):
 class _Flush(Struct, frozen=True):
     number: int
     batch: Batch
+    spilled: int | None = None
+    """It lay on disk, up to this number, and does so until it is confirmed."""
 
 
 class _Call(Struct, frozen=True):
@@ -91,13 +97,18 @@ class Publisher:
     """
 
     def __init__(
-        self, redis: Redis, exchange: str, *, bound: int = 10_000, durability: Durability = "everysec"
+        self,
+        redis: Redis,
+        exchange: str,
+        *,
+        bound: int = 10_000,
+        durability: Durability = "everysec",
+        spill: Spill | None = None,
     ) -> None:
         """`redis` has time limits, reads bytes, and does not retry on its own: a second try unknown to us reorders."""
         self._redis = redis
         self._exchange = exchange
-        self._bound = bound
-        self._queue: deque[Event] = deque()
+        self._backlog = Backlog(bound, spill)
         self._unconfirmed: deque[_Flush] = deque()
         self._calls: deque[_Call] = deque()
         self._line = ""
@@ -115,13 +126,13 @@ class Publisher:
 
     def put(self, event: Event) -> None:
         """Take an event; events are written in the order in which they were put. Whoever puts minds `full`."""
-        self._queue.append(event)
+        self._backlog.put(event)
         self._wake.set()
 
     @property
     def full(self) -> bool:
         """Whether whoever puts must await `room` first: too much is queued, or not yet on the server's disk."""
-        return len(self._queue) >= self._bound or self._tail.size_bytes >= _TAIL_BYTES
+        return self._backlog.full or self._tail.size_bytes >= _TAIL_BYTES
 
     async def room(self) -> None:
         """Return once the queue is below its bound, however long Redis is away."""
@@ -133,9 +144,11 @@ class Publisher:
     def counters(self) -> Counters:
         """As of now."""
         now = self._counters
-        now.queued = len(self._queue)
+        now.queued = self._backlog.in_memory
+        now.spilled = self._backlog.on_disk
+        now.lost_on_disk = self._backlog.lost_on_disk
         now.unconfirmed = sum(flush.batch.entries for flush in self._unconfirmed)
-        now.put = now.appended + now.duplicates + now.refused + now.queued + now.unconfirmed - now.again
+        now.put = now.appended + now.duplicates + now.refused + now.queued + now.unconfirmed + now.spilled - now.again
         return now
 
     def take_refusals(self, streams: Collection[StreamKey]) -> list[Appended]:
@@ -146,10 +159,7 @@ class Publisher:
         taken = self._refusals.take(streams, self._counters.flushes)
         if taken:
             # What is queued does not join either, and in one flush with the answer it would drag that down.
-            stale = {refusal.key for refusal in taken}
-            kept = deque(event for event in self._queue if event.key not in stale)
-            self._counters.refused += len(self._queue) - len(kept)
-            self._queue = kept
+            self._counters.refused += self._backlog.remove({refusal.key for refusal in taken})
             self._below.set()
         return taken
 
@@ -168,7 +178,7 @@ class Publisher:
 
     @property
     def _finished(self) -> bool:
-        return self._finish_by_s is not None and not self._queue and not self._unconfirmed
+        return self._finish_by_s is not None and not self._backlog and not self._unconfirmed
 
     async def run(self) -> int:
         """Write until asked to finish. Returns how many events could not be written. Raises CannotAppend."""
@@ -270,8 +280,8 @@ class Publisher:
         while not confirming.done() and not self._finished:
             if again:
                 flush = again.popleft()
-            elif self._queue and len(self._unconfirmed) < FLUSHES_IN_FLIGHT:
-                flush = self._next_flush()
+            elif len(self._unconfirmed) < FLUSHES_IN_FLIGHT and (fresh := self._next_flush()):
+                flush = fresh
             else:
                 self._wake.clear()
                 await self._wake.wait()
@@ -282,14 +292,15 @@ class Publisher:
             self._calls.append(_Call(flush, self._line, number, len(command)))
             await _write(connection, command)
 
-    def _next_flush(self) -> _Flush:
-        take = self._queue.popleft
-        events = [take() for _ in range(min(len(self._queue), FLUSH_EVENTS))]
+    def _next_flush(self) -> _Flush | None:
+        taken = self._backlog.take(FLUSH_EVENTS)
         if not self.full:
             self._below.set()
+        if not taken.events:
+            return None
         self._counters.flushes += 1
         # A generation for each flush: two births of a stream, before and after its server lost it, are never alike.
-        flush = _Flush(self._counters.flushes, batch(secrets.token_hex(4), events))
+        flush = _Flush(self._counters.flushes, batch(secrets.token_hex(4), taken.events), taken.spilled)
         self._unconfirmed.append(flush)
         return flush
 
@@ -317,6 +328,8 @@ class Publisher:
             raise ServerLost(f"the server lost {', '.join(lost)}")
         self._unconfirmed.popleft()
         self._keep(call)
+        if flush.spilled is not None:
+            self._backlog.confirm(flush.spilled)
         for stream in streams:
             if stream.g:
                 self._places[stream.key] = _Place(stream.g, stream.n)

@@ -59,6 +59,10 @@ class IngestSettings(BaseSettings):
         description="When what Redis confirms counts as safe and is let go here: `none` and `always` at once, "
         "`everysec` after ten seconds, `confirmed` when Redis says that it is on disk (WAITAOF)",
     )
+    spill_folder: Path | None = Field(
+        None, description="Where events lie that Redis cannot take for now, beyond the buffer; unset, the sockets wait"
+    )
+    spill_bytes: int = Field(1 << 30, ge=1 << 20, description="How much of that disk a worker may take")
     buffer_events: int = Field(10_000, ge=1, description="Events that wait for Redis before the socket has to wait")
     max_frame_bytes: int = Field(32 << 20, ge=1024, description="A larger frame closes the connection with 1009")
     metrics_port: int = Field(0, ge=0, le=65535, description="Prometheus metrics on this port of 127.0.0.1; 0 for none")

@@ -8,7 +8,8 @@ import msgpack
 import msgspec
 from msgspec import Struct
 
-from ingest.contract.events import Body, Delta, Snapshot
+from ingest.contract.events import Body, Delta, Event, Rule, Snapshot
+from ingest.contract.keys import parse_key
 from ingest.contract.numbers import check
 
 VERSION = b"1"
@@ -42,6 +43,7 @@ class Entry(Struct, frozen=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
+_frozen = msgspec.msgpack.Decoder(tuple[str, Rule, str, str, str, bytes])
 _decoders: dict[bytes, msgspec.msgpack.Decoder[Body]] = {
     body.__name__.lower().encode(): msgspec.msgpack.Decoder(body) for body in Body.__args__
 }
@@ -74,6 +76,18 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
         raise
     except (ValueError, msgspec.MsgspecError, RecursionError) as bad:
         raise UnreadableEntry(str(bad), fields) from bad
+
+
+def freeze(event: Event) -> bytes:
+    """An event with its address, to lie on disk until Redis takes it."""
+    kind = type(event.body).__name__.lower()
+    return _encoder.encode((str(event.key), event.rule, kind, event.s, event.first, encode(event.body)))
+
+
+def thaw(data: bytes) -> Event:
+    """The event that was frozen. Raises ValueError, msgspec.MsgspecError."""
+    key, rule, kind, s, first, body = _frozen.decode(data)
+    return Event(parse_key(key), s, _decoders[kind.encode()].decode(body), rule, first)
 
 
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -11,7 +11,7 @@ from ingest.spill.segment import Damaged
 from ingest.spill.slot import CannotSpill, Full, Segment, Slot, explained, locked
 from ingest.spill.syncer import Syncer
 
-__all__ = ["CannotSpill", "Full", "Spill", "adopt", "open_spill"]
+__all__ = ["CannotSpill", "Full", "Spill", "adopt", "inherit", "open_spill"]
 
 SEGMENT_BYTES = 16 << 20
 """The most that a segment has, unless a single batch is larger: a batch is never divided."""
@@ -34,6 +34,15 @@ def adopt(root: Path, exchange: str, *, cap_bytes: int) -> "Spill | None":
         if spill:
             spill.close()
     return None
+
+
+def inherit(root: Path, exchange: str, heir: "Spill", *, cap_bytes: int) -> None:
+    """Take over what dead processes left in other slots, one after the other. Raises CannotSpill."""
+    while orphan := adopt(root, exchange, cap_bytes=cap_bytes):
+        while records := orphan.read(1_000):
+            heir.append([payload for _, payload in records])
+            orphan.confirm(records[-1][0])
+        orphan.close()
 
 
 def _take(folder: Path, cap_bytes: int) -> "Spill | None":
@@ -122,6 +131,11 @@ class Spill:
     def depth(self) -> int:
         """How many records are not confirmed, with those that are lost."""
         return self._next - 1 - self._slot.confirmed
+
+    @property
+    def unread(self) -> int:
+        """How many have not been read, with those that are lost among them."""
+        return self._next - self._at
 
     @property
     def size_bytes(self) -> int:

@@ -404,7 +404,8 @@ async def test_when_redis_stays_away_the_end_says_how_many_are_not_written():
 
 @pytest.mark.slow
 async def test_a_server_killed_and_restarted_has_each_event_once():
-    with local_redis("--appendonly", "yes") as server:
+    # `always`: with `everysec` the server may confirm what it has not even handed to the disk.
+    with local_redis("--appendonly", "yes", "--appendfsync", "always") as server:
         client = connect(server.url)
         async with publishing(client, bound=2000) as publisher, putting(publisher) as last:
             for _ in range(3):
@@ -412,6 +413,15 @@ async def test_a_server_killed_and_restarted_has_each_event_once():
                 await eventually(lambda before=before: publisher.counters.appended > before)
                 server.kill()
                 await asyncio.to_thread(server.start)
+                # A call cut in half leaves an open MULTI in the file, which takes in what follows at the next start;
+                # a new file is without it. https://github.com/valkey-io/valkey/pull/4342
+                await client.bgrewriteaof()
+                await eventually(lambda: is_rewritten(client))
         streams = await all_identities(client)
         await client.aclose()
     assert streams == all_up_to(*last)
+
+
+async def is_rewritten(client):
+    state = await client.info("persistence")
+    return not state["aof_rewrite_in_progress"] and not state["aof_rewrite_scheduled"]

@@ -1,0 +1,119 @@
+"""What waits for Redis, in memory and on disk."""
+
+import asyncio
+from contextlib import contextmanager
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deploy.local_redis import local_redis
+from ingest.backlog import Backlog
+from ingest.contract.codec import freeze, thaw
+from ingest.contract.events import Event, Trade
+from ingest.contract.keys import StreamKey
+from ingest.spill import inherit, open_spill
+from tests.eventually import eventually
+from tests.ingest.test_durability import connect, publishing
+
+TRADES = StreamKey("binance", "trades", "BTC/USDT")
+CAP = 1 << 24
+
+
+def trade(i):
+    return Event(TRADES, str(i), Trade(price="1.5", amount="2", side="buy", received_ns=i), "dense", str(i))
+
+
+@contextmanager
+def spilling(folder, cap_bytes=CAP):
+    spill = open_spill(folder, "binance", cap_bytes=cap_bytes)
+    try:
+        yield spill
+    finally:
+        spill.close()
+
+
+async def written(url):
+    redis = connect(url)
+    try:
+        return [int(fields[b"s"]) for _, fields in await redis.xrange(str(TRADES)) if fields[b"type"] == b"trade"]
+    finally:
+        await redis.aclose()
+
+
+def test_an_event_comes_back_from_disk_as_it_went():
+    assert thaw(freeze(trade(7))) == trade(7)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-4, 6), max_size=30))
+def test_events_come_out_once_and_in_order_wherever_they_lay(tmp_path_factory, steps):
+    """Some are put (positive), some taken (negative); the disk holds few, memory fewer."""
+    with spilling(tmp_path_factory.mktemp("spill"), cap_bytes=600) as spill:
+        backlog, put, taken = Backlog(3, spill), 0, []
+        for step in [*steps, -1_000]:
+            for _ in range(step):
+                put += 1
+                backlog.put(trade(put))
+            while step < 0 and backlog:
+                step += 1
+                events, spilled = backlog.take(2)
+                taken += [int(event.s) for event in events]
+                if spilled is not None:
+                    backlog.confirm(spilled)
+    assert taken == list(range(1, put + 1))
+
+
+def test_what_neither_memory_nor_disk_can_take_makes_the_caller_wait(tmp_path):
+    with spilling(tmp_path, cap_bytes=1_000) as spill:
+        backlog = Backlog(2, spill)
+        fulls = []
+        for i in range(1, 12):
+            backlog.put(trade(i))
+            fulls.append(backlog.full)
+        while backlog:
+            _, spilled = backlog.take(4)
+            if spilled is not None:
+                backlog.confirm(spilled)
+    assert (fulls[:3], fulls[-1], backlog.full) == ([False] * 3, True, False)
+
+
+async def test_what_redis_cannot_take_lies_on_disk_and_is_written_first(tmp_path):
+    with local_redis("--appendonly", "yes") as server, spilling(tmp_path) as spill:
+        async with publishing(server.url, bound=10, spill=spill) as publisher:
+            publisher.put(trade(1))
+            await eventually(lambda: publisher.counters.appended == 1)
+            await asyncio.to_thread(server.kill)
+            for i in range(2, 3_001):
+                publisher.put(trade(i))
+            on_disk, full = publisher.counters.spilled, publisher.full
+            await asyncio.to_thread(server.start)
+            await eventually(lambda: publisher.counters.appended > 100)
+            for i in range(3_001, 3_101):
+                publisher.put(trade(i))
+        assert (on_disk > 2_000, full, await written(server.url), spill.depth) == (
+            True,
+            False,
+            list(range(1, 3_101)),
+            0,
+        )
+
+
+async def test_what_a_dead_worker_left_on_disk_is_written_at_the_next_start(redis, redis_server, tmp_path):
+    with spilling(tmp_path) as spill:
+        backlog = Backlog(5, spill)  # and it dies: what is in memory goes with it
+        for i in range(1, 106):
+            backlog.put(trade(i))
+    with spilling(tmp_path) as spill:
+        async with publishing(redis_server.url, spill=spill) as publisher:
+            publisher.put(trade(106))
+    assert await written(redis_server.url) == list(range(6, 107))
+
+
+def test_what_several_dead_workers_left_is_taken_over(tmp_path):
+    with spilling(tmp_path) as one, spilling(tmp_path) as other:
+        one.append([b"1", b"2"])
+        other.append([b"3"])
+    with spilling(tmp_path) as heir:
+        inherit(tmp_path, "binance", heir, cap_bytes=CAP)
+        inherited = [payload for _, payload in heir.read(10)]
+    assert sorted(inherited) == [b"1", b"2", b"3"]

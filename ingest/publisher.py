@@ -5,23 +5,24 @@ import random
 import secrets
 import time
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple, NoReturn
+from collections.abc import Collection, Sequence
+from typing import NoReturn
 
-import hiredis
 import structlog
 from msgspec import Struct
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
+from ingest import wire
 from ingest.backlog import Backlog
 from ingest.backoff import Backoff
 from ingest.barrier import synced, trusted
 from ingest.contract import keys
 from ingest.contract.append import SCRIPT, Appended, Batch, appended, batch
-from ingest.contract.events import Event, Gap
+from ingest.contract.events import Event
 from ingest.contract.keys import EXCHANGES, StreamKey, line_key
+from ingest.losses import Place, mend
 from ingest.refusals import Refusals
 from ingest.spill import Spill
 from ingest.tail import Durability, Kept, Tail
@@ -81,13 +82,6 @@ class _Call(Struct, frozen=True):
     size_bytes: int
 
 
-class _Place(NamedTuple):
-    """Where a stream stands, as far as is confirmed."""
-
-    g: str
-    n: int
-
-
 class Publisher:
     """One exchange's way into Redis: a bounded queue, and one connection with several flushes in flight.
 
@@ -115,7 +109,7 @@ class Publisher:
         self._over = asyncio.Event()
         self._durability = durability
         self._tail = Tail()
-        self._places: dict[StreamKey, _Place] = {}
+        self._places: dict[StreamKey, Place] = {}
         self._refusals = Refusals()
         self._complaints = Complaints(exchange=exchange, redis=address(redis))
         self._wake = asyncio.Event()
@@ -206,53 +200,17 @@ class Publisher:
         pool = self._redis.connection_pool
         connection: AbstractConnection = await pool.get_connection()  # type: ignore[no-untyped-call]
         try:
-            digest = (await _ask(connection, "SCRIPT", "LOAD", SCRIPT)).decode()
-            await _ask(connection, "SADD", EXCHANGES, self._exchange)
+            digest = (await wire.ask(connection, "SCRIPT", "LOAD", SCRIPT)).decode()
+            await wire.ask(connection, "SADD", EXCHANGES, self._exchange)
             self._counters.connects += 1
-            await self._find_losses(connection, digest)
+            # The server's word is what counts: where it stands behind what it confirmed, it has lost that.
+            if mended := await mend(connection, digest, self._places):
+                self._places |= mended
+                self._send_tail_again()
             await self._send_and_confirm(connection, digest)
         finally:
             await connection.disconnect(nowait=True)
             await pool.release(connection)
-
-    async def _find_losses(self, connection: AbstractConnection, digest: str) -> None:
-        """The server's word is what counts: where it stands behind what it confirmed, it has lost that."""
-        places = dict(self._places)
-        while places:
-            behind = await self._behind(connection, places)
-            if not behind:
-                return
-            self._send_tail_again()
-            renewed = batch(secrets.token_hex(4), [self._renewal(key, *found) for key, found in behind.items()])
-            await _write(connection, _packed(digest, renewed.arguments()))
-            reply = await connection.read_response()
-            # A twin may have written in between: then ours was not heard, and we look again.
-            self._places.update({now.key: _Place(now.g, now.n) for now in appended(renewed, reply) if now.g})
-            places = {key: self._places[key] for key in behind}
-
-    async def _behind(
-        self, connection: AbstractConnection, places: Mapping[StreamKey, _Place]
-    ) -> dict[StreamKey, tuple[_Place, _Place]]:
-        """Streams that the server has lost, or a part of: what we knew, and what is there."""
-        for key in places:
-            await connection.send_command("HMGET", key.state, "g", "n", check_health=False)
-            await connection.send_command("EXISTS", str(key), check_health=False)
-        behind = {}
-        for key, known in places.items():
-            g, n = await connection.read_response()
-            exists = await connection.read_response()
-            found = _Place(g.decode(), int(n)) if g else _Place("-", 0)
-            if found.g != "-" and found.g != known.g:
-                self._places[key] = found  # a twin has seen it first, and begun the new generation
-                self._send_tail_again()
-            elif found.n < known.n or not exists:
-                behind[key] = (known, found)
-        return behind
-
-    def _renewal(self, key: StreamKey, known: _Place, found: _Place) -> Event:
-        log.error("the server lost entries", stream=str(key), g=known.g, confirmed_n=known.n, n=found.n)
-        gap = Gap(reason="rollback", after_g=known.g, after_n=found.n)
-        return Event(key, f"{secrets.token_hex(4)}.{known.n}", gap, "renewal", f"{found.g} {found.n}")
 
     def _send_tail_again(self) -> None:
         """Before all else, unchanged: what the streams have still is dropped there."""
@@ -288,9 +246,9 @@ class Publisher:
                 continue
             number += 1
             known = {key: self._places[key].g for key in flush.batch.streams if key in self._places}
-            command = _packed(digest, flush.batch.arguments(known, self._line, number))
+            command = wire.call(digest, flush.batch.arguments(known, self._line, number))
             self._calls.append(_Call(flush, self._line, number, len(command)))
-            await _write(connection, command)
+            await wire.write(connection, command)
 
     def _next_flush(self) -> _Flush | None:
         taken = self._backlog.take(FLUSH_EVENTS)
@@ -332,7 +290,7 @@ class Publisher:
             self._backlog.confirm(flush.spilled)
         for stream in streams:
             if stream.g:
-                self._places[stream.key] = _Place(stream.g, stream.n)
+                self._places[stream.key] = Place(stream.g, stream.n)
             counters.appended += stream.appended
             counters.duplicates += stream.handled - stream.appended
             counters.refused += flush.batch.count(stream.key) - stream.handled
@@ -379,21 +337,3 @@ class Publisher:
             raise CannotAppend(f"{address(self._redis)}: {error}; {what_to_do} ({waiting} events are not written)")
         self._failures += 1
         self._complaints.say(str(error) or type(error).__name__, waiting=waiting)
-
-
-async def _write(connection: AbstractConnection, command: bytes) -> None:
-    try:
-        await connection.send_packed_command(command, check_health=False)
-    except RuntimeError as closed:  # uvloop's word for a socket that was closed meanwhile, which redis-py lets through
-        raise ConnectionError(str(closed)) from closed
-
-
-def _packed(digest: str, arguments: Sequence[str | bytes | int]) -> bytes:
-    command: bytes = hiredis.pack_command(("EVALSHA", digest, *arguments))  # type: ignore[arg-type]
-    return command
-
-
-async def _ask(connection: AbstractConnection, *command: str) -> bytes:
-    await connection.send_command(*command, check_health=False)
-    reply: bytes = await connection.read_response()
-    return reply

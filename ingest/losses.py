@@ -61,8 +61,8 @@ async def _look(
 ) -> dict[StreamKey, tuple[Place, bool]]:
     """Where the streams stand, and whether there is anything in them."""
     for key in streams:
-        await connection.send_command("HMGET", key.state, "g", "n", check_health=False)
-        await connection.send_command("EXISTS", str(key), check_health=False)
+        await wire.say(connection, "HMGET", key.state, "g", "n")
+        await wire.say(connection, "EXISTS", str(key))
     found = {}
     for key in streams:
         g, n = await connection.read_response()

@@ -162,7 +162,8 @@ class Publisher:
         pipeline = self._redis.pipeline(transaction=False)
         for key in streams:
             pipeline.hget(key.state, "last")
-        lasts: list[bytes | None] = await pipeline.execute()
+        with wire.closed_is_away():
+            lasts: list[bytes | None] = await pipeline.execute()
         return {key: last.decode() for key, last in zip(streams, lasts, strict=True) if last is not None}
 
     def finish(self) -> None:
@@ -186,7 +187,8 @@ class Publisher:
     async def _write_all(self) -> int:
         while not self._finished:
             try:
-                await self._converse()
+                with wire.closed_is_away():
+                    await self._converse()
             except (RedisError, OSError) as error:
                 await self._failed(error)
                 wait_s = _BACKOFF.delay_s(self._failures, random.random())
@@ -311,13 +313,15 @@ class Publisher:
         while not self._over.is_set():
             try:
                 if asking and not tested:
-                    asking, tested = await trusted(self._redis, probe), True
+                    with wire.closed_is_away():
+                        asking, tested = await trusted(self._redis, probe), True
                     log.info(
                         "durability", exchange=self._exchange, waitaof="trusted" if asking else "not to be trusted"
                     )
                 if asking:
                     line = self._line
-                    number = await synced(self._redis, line_key(self._exchange, line), probe)
+                    with wire.closed_is_away():
+                        number = await synced(self._redis, line_key(self._exchange, line), probe)
                     if number is not None and line == self._line:
                         self._tail.let_go_by_call(line, number)
                 else:

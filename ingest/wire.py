@@ -1,6 +1,7 @@
 """Commands over one connection of redis-py, packed in C: building them in Python is what a client costs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection
@@ -14,14 +15,29 @@ def call(digest: str, arguments: Sequence[str | bytes | int]) -> bytes:
 
 async def write(connection: AbstractConnection, command: bytes) -> None:
     """Send what is packed. Raises RedisError, OSError."""
-    try:
+    with closed_is_away():
         await connection.send_packed_command(command, check_health=False)
-    except RuntimeError as closed:  # uvloop's word for a socket that was closed meanwhile, which redis-py lets through
-        raise ConnectionError(str(closed)) from closed
+
+
+async def say(connection: AbstractConnection, *command: str) -> None:
+    """Send a command; its reply is to be read. Raises RedisError, OSError."""
+    packed: bytes = hiredis.pack_command(command)
+    await write(connection, packed)
 
 
 async def ask(connection: AbstractConnection, *command: str) -> bytes:
     """A command and its reply. Raises RedisError, OSError."""
-    await connection.send_command(*command, check_health=False)
+    await say(connection, *command)
     reply: bytes = await connection.read_response()
     return reply
+
+
+@contextmanager
+def closed_is_away() -> Iterator[None]:
+    """Redis is away. uvloop has its own word for a socket that was closed meanwhile, and redis-py lets it through."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "handler is closed" not in str(error):
+            raise
+        raise ConnectionError(str(error)) from error

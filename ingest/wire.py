@@ -14,19 +14,18 @@ def call(digest: str, arguments: Sequence[str | bytes | int]) -> bytes:
 
 
 async def write(connection: AbstractConnection, command: bytes) -> None:
-    """Send what is packed. Raises RedisError, OSError."""
-    with closed_is_away():
-        await connection.send_packed_command(command, check_health=False)
+    """Send what is packed. Raises RedisError, OSError, and what `closed_is_away` is for."""
+    await connection.send_packed_command(command, check_health=False)
 
 
 async def say(connection: AbstractConnection, *command: str) -> None:
-    """Send a command; its reply is to be read. Raises RedisError, OSError."""
-    packed: bytes = hiredis.pack_command(command)
+    """Send a command; its reply is to be read."""
+    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]
     await write(connection, packed)
 
 
 async def ask(connection: AbstractConnection, *command: str) -> bytes:
-    """A command and its reply. Raises RedisError, OSError."""
+    """A command and its reply."""
     await say(connection, *command)
     reply: bytes = await connection.read_response()
     return reply

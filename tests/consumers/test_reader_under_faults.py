@@ -14,6 +14,8 @@ from tests.consumers.cutting import cutting
 from tests.consumers.producing import BTC, GROUP, blocked, ids, put, reader, standing
 from tests.eventually import eventually
 
+pytestmark = pytest.mark.slow
+
 ENTRIES = 2_000
 
 
@@ -81,7 +83,6 @@ async def test_connections_killed_while_they_wait_for_entries_lose_none(redis, r
     assert await standing(redis, BTC) == (11, 11, 0)
 
 
-@pytest.mark.slow
 async def test_a_server_that_dies_and_returns_loses_no_entry():
     with local_redis("--appendonly", "yes", "--appendfsync", "always") as server:
         client = connect(server.url)

@@ -16,6 +16,8 @@ from ingest.contract.keys import StreamKey
 from ingest.publisher import Publisher
 from tests.eventually import eventually
 
+pytestmark = pytest.mark.slow
+
 TRADES = StreamKey("binance", "trades", "BTC/USDT")
 TICKER = StreamKey("binance", "ticker", "BTC/USDT")
 BOOK = StreamKey("binance", "orderbook", "BTC/USDT")
@@ -202,7 +204,6 @@ async def test_without_an_append_only_file_the_clock_decides_and_nothing_is_let_
         assert len(publisher._tail) > 0
 
 
-@pytest.mark.slow
 async def test_a_server_that_syncs_every_second_is_trusted_because_it_takes_its_time(tmp_path):
     with local_redis("--appendonly", "yes", "--appendfsync", "everysec") as server:
         redis = connect(server.url)

@@ -17,6 +17,8 @@ from ingest.publisher import FLUSHES_IN_FLIGHT, CannotAppend, Counters, Publishe
 from tests.chaos.link import Link
 from tests.eventually import eventually
 
+pytestmark = pytest.mark.slow
+
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT")
 TRADES = [StreamKey("binance", "trades", symbol) for symbol in SYMBOLS]
 BTC = TRADES[0]
@@ -256,7 +258,6 @@ async def test_silence_with_nothing_to_say_is_no_trouble(redis):
                 await eventually(lambda: publisher.counters.connects > 1)
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 async def test_a_slow_reply_after_another_is_no_trouble(redis_server, redis):
     async with linked(redis_server) as (link, client), publishing(client) as publisher:
@@ -392,7 +393,6 @@ async def test_with_nothing_to_write_nobody_waits_for_redis():
     assert await publisher.run() == 0
 
 
-@pytest.mark.slow
 async def test_when_redis_stays_away_the_end_says_how_many_are_not_written():
     publisher = Publisher(connect(f"redis://127.0.0.1:{free_port()}/0"), "binance")
     for i in (1, 2, 3):
@@ -402,7 +402,6 @@ async def test_when_redis_stays_away_the_end_says_how_many_are_not_written():
     assert await running == 3
 
 
-@pytest.mark.slow
 async def test_a_server_killed_and_restarted_has_each_event_once():
     # `always`: with `everysec` the server may confirm what it has not even handed to the disk.
     with local_redis("--appendonly", "yes", "--appendfsync", "always") as server:

@@ -12,6 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 import ingest.spill
 from ingest.spill import Full, open_spill
 
+pytestmark = pytest.mark.slow
+
 CAP_BYTES = 1500
 
 

@@ -18,6 +18,8 @@ from ingest.simulator.market import Market
 from ingest.simulator.server import SimulatedBinance, SimulatedExchange, opened, simulate, simulated_binance
 from tests.eventually import eventually
 
+pytestmark = pytest.mark.slow
+
 BTC = "btcusdt@trade/btcusdt@bookTicker/btcusdt@depth@100ms/btcusdt@ticker/btcusdt@kline_1s"
 
 
@@ -192,7 +194,6 @@ async def stuck(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Simulate
         await slow.wait_closed()
 
 
-@pytest.mark.slow
 async def test_a_slow_reader_is_cut_off_and_holds_up_nobody(stuck: tuple[SimulatedBinance, ClientConnection]):
     exchange, _ = stuck
     async with connect(f"{exchange.stream_url}/stream?streams={BTC}") as quick:

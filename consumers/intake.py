@@ -112,6 +112,7 @@ class Intake:
             return
         for key, (g, n) in (await self._group.enter(exchange.name, channels, outside)).items():
             self.streams[key].entered = True
+            self.streams[key].entered_ns = time.time_ns()
             self.streams[key].continuity.resume(g, n)
         exchange.registered = channels
 

@@ -156,8 +156,8 @@ class Reader:
             figures.skipped += 1
             stream.exchange.acked.append((stream.key, entry))
             return None
-        received_ns = getattr(event, "received_ns", None)
-        if received_ns and not again:
+        received_ns = getattr(event, "received_ns", 0)
+        if received_ns > stream.entered_ns and not again:
             figures.latencies.add(time.time_ns() - received_ns)
         return Delivery(stream.key, entry, event, lost, again, stream.exchange.acked)
 

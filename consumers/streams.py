@@ -28,6 +28,8 @@ class Stream(Struct, eq=False):
     exchange: Exchange
     continuity: Continuity = field(default_factory=Continuity)
     entered: bool = False
+    entered_ns: int = 0
+    """What was received before is history: it says nothing of how quick this reader is."""
     stopped: bool = False
     last_id: bytes = b""
     settled: Mark | None = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -28,10 +29,12 @@ from ingest.limits import TokenBucket
 from ingest.metrics import serve_metrics
 from ingest.publisher import CannotAppend, Publisher
 from ingest.rest import Rest
+from ingest.retention import Janitor
 from ingest.settings import IngestSettings, WrongSettings, read_settings
 from ingest.simulator.replay import replayed_binance
 from ingest.simulator.server import simulate as simulate_exchange
 from ingest.spill import CannotSpill, inherit, open_spill
+from ingest.tasks import together
 from ingest.worker import Worker
 
 FAILED = 1
@@ -108,6 +111,23 @@ def audit(
     raise typer.Exit(0 if report.balanced else FAILED)
 
 
+@app.command(name="janitor")
+def keep_house(
+    budget_bytes: Annotated[int, typer.Option(min=0, help="Memory to keep within; 0 for the server's maxmemory")] = 0,
+) -> None:
+    """Trim the streams of all exchanges; a worker does so too, and of them all one is at work at a time."""
+    settings = _settings()
+    _log(settings.log_level)
+    _until_stopped(lambda stopping: _keep_house(settings, budget_bytes, stopping))
+
+
+async def _keep_house(settings: IngestSettings, budget_bytes: int, stopping: asyncio.Event) -> None:
+    redis = _redis(settings.bus())
+    owner = secrets.token_hex(8)
+    await Janitor(redis, owner=owner, keep_s=settings.keep_seconds, budget_bytes=budget_bytes).run(stopping)
+    await redis.aclose()
+
+
 async def _audit(bus: str, ledger: Path | None) -> Report:
     redis = _redis(bus)
     try:
@@ -154,8 +174,9 @@ async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:
     )
     if settings.metrics_port:
         serve_metrics(settings.metrics_port, worker, publisher)
+    janitor = Janitor(redis, exchange.name, owner=secrets.token_hex(8), keep_s=settings.keep_seconds)
     try:
-        await worker.run(stopping)
+        await together(stopping, worker.run(stopping), janitor.run(stopping))
     finally:
         await redis.aclose()
         if spill:

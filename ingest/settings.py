@@ -59,6 +59,11 @@ class IngestSettings(BaseSettings):
         description="When what Redis confirms counts as safe and is let go here: `none` and `always` at once, "
         "`everysec` after ten seconds, `confirmed` when Redis says that it is on disk (WAITAOF)",
     )
+    keep_seconds: float = Field(
+        900,
+        gt=0,
+        description="Entries are trimmed once they are older and every group has acknowledged them",
+    )
     spill_folder: Path | None = Field(
         None, description="Where events lie that Redis cannot take for now, beyond the buffer; unset, the sockets wait"
     )

@@ -32,7 +32,8 @@ local function above(a, b)
 end
 
 local function load(key)
-  local fields = { 'g', 'n', 'last', 'live', 'epoch', 'open', 'mark', 'snap_s', 'snap_ms', 'snap_bytes', 'delta_bytes' }
+  local fields = { 'g', 'n', 'last', 'live', 'epoch', 'open', 'mark', 'session', 'counter',
+    'snap_s', 'snap_ms', 'snap_bytes', 'delta_bytes' }
   local values = redis.call('HMGET', key .. ':state', unpack(fields))
   local state = { key = key, changed = {}, appended = 0, registered = values[1] and true }
   for i = 1, #fields do
@@ -79,6 +80,17 @@ local function late(state, kind, s, first, data)
   end
 end
 
+-- A whole book, which late joiners find beside the stream.
+local function whole(state, kind, s, data)
+  local id = xadd(state, kind, s, data)
+  redis.call('HSET', state.key .. ':snap', 'id', id, 'n', string.format('%d', state.n), 'g', state.g,
+    'epoch', state.epoch, 'data', data)
+  set(state, 'live', '1')
+  set(state, 'snap_ms', string.format('%.0f', now_ms))
+  set(state, 'snap_bytes', #data)
+  set(state, 'delta_bytes', 0)
+end
+
 -- Each rule: true if the entry is dealt with (appended, or dropped because the stream has it), false for a hole.
 local rules = {}
 
@@ -111,20 +123,37 @@ function rules.snapshot(state, kind, s, first, data)
       and tonumber(state.delta_bytes) > tonumber(state.snap_bytes)
     if not due then return true end
   else
-    -- Sent again, with the gap that followed it already here: no reason to send for another.
+    -- Sent again, with the gap that followed it already here: no reason to send for another. If it was new after all,
+    -- the delta that follows it will not join.
+    if state.last and tonumber(s) < tonumber(state.last) then return true end
     if state.snap_s and tonumber(s) <= tonumber(state.snap_s) then return true end
-    if state.last and tonumber(s) < tonumber(state.last) then return false end
     set(state, 'epoch', string.format('%d', (state.epoch or 0) + 1))
   end
-  local id = xadd(state, kind, s, data)
-  redis.call('HSET', state.key .. ':snap', 'id', id, 'n', string.format('%d', state.n), 'g', state.g,
-    'epoch', state.epoch, 'data', data)
+  whole(state, kind, s, data)
   set(state, 'last', s)
-  set(state, 'live', '1')
   set(state, 'snap_s', s)
-  set(state, 'snap_ms', string.format('%.0f', now_ms))
-  set(state, 'snap_bytes', #data)
-  set(state, 'delta_bytes', 0)
+  return true
+end
+
+-- A book without ids: what its writer says is counted by the writer, from 1 in each of its sessions. A session begins
+-- with a whole book, and only the writer's own next word follows: calls in flight together cannot mix up a book.
+function rules.session(state, kind, s, first, data)
+  local session, counter = string.match(s, '^(.+)%.(%d+)$')
+  if session == state.session then
+    if tonumber(counter) <= tonumber(state.counter) then return true end
+    if tonumber(counter) ~= state.counter + 1 then return false end
+  elseif counter ~= '1' or kind ~= 'snapshot' then
+    return false
+  else
+    set(state, 'epoch', string.format('%d', (state.epoch or 0) + 1))
+  end
+  if kind == 'snapshot' then
+    whole(state, kind, s, data)
+  else
+    xadd(state, kind, s, data)
+  end
+  set(state, 'session', session)
+  set(state, 'counter', counter)
   return true
 end
 

@@ -163,7 +163,7 @@ class Fill(_Body, frozen=True):
 Body = Trade | Ticker | Candle | Snapshot | Delta | Gap | Status | Intent | Order | Fill
 
 
-Rule = Literal["dense", "window", "range", "snapshot", "gap", "ticker", "candle", "renewal"]
+Rule = Literal["dense", "window", "range", "snapshot", "gap", "ticker", "candle", "session", "renewal"]
 """How a stream decides whether it has an event already (append.lua does):
 
 - dense: consecutive ids. `last` + 1 is appended, what is not above `last` dropped, anything else refused.
@@ -172,6 +172,8 @@ Rule = Literal["dense", "window", "range", "snapshot", "gap", "ticker", "candle"
 - snapshot: the whole book as of the id `s`, accepted when the stream is out of sync, or when one is due.
 - gap: the registered loss of the ids `first`-`last`, which must start right behind what the stream has.
 - ticker: `s` is `SOURCE.MARK`, appended if the mark is above that source's newest.
+- session: a book without ids; `s` is `SESSION.COUNTER`. The writer's next word is appended, and a session begins with
+  a snapshot that is its first.
 - renewal: the server has lost what it had confirmed; `first` is "g n" as it stands, and the generation ends there.
 - candle: `s` is `OPEN_NS.MARK` or `OPEN_NS.closed`, appended if newer, and never after `closed`.
 """

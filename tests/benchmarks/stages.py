@@ -73,7 +73,8 @@ async def limit(scene: Scene) -> Cost:
     """What the server can take: the calls for the same events, packed beforehand and sent as fast as it answers."""
     await scene.redis.flushall()
     digest = await scene.redis.script_load(SCRIPT)
-    calls = [_packed(digest, sent.arguments(line="limit", number=i)) for i, sent in enumerate(_batches(scene.events), start=1)]
+    batches = enumerate(_batches(scene.events), start=1)
+    calls = [_packed(digest, sent.arguments(line="limit", number=i)) for i, sent in batches]
     at = scene.redis.connection_pool.connection_kwargs
     with socket.create_connection((at["host"], at["port"]), timeout=_WITHIN_SECONDS) as peer:
         replies = _replies(peer)

@@ -4,6 +4,7 @@ from msgspec import Struct, field
 
 from ingest.contract.append import Appended
 from ingest.contract.codec import encode
+from ingest.contract.events import Snapshot
 
 
 class Stream(Struct):
@@ -20,6 +21,7 @@ class Stream(Struct):
     identities: set[str] = field(default_factory=set)
     sources: dict[str, int] = field(default_factory=dict)
     candle: tuple[int, float] = (-1, -1)
+    told: tuple[str, int] = ("", 0)
 
     def add(self, event, late=False):
         n = str(len(self.entries) + 1)
@@ -65,7 +67,7 @@ class Stream(Struct):
         if self.in_sync or s <= self.snapshot_s:
             return True
         if self.last is not None and s < self.last:
-            return False
+            return True
         self.last = self.snapshot_s = s
         self.in_sync = True
         self.epoch += 1
@@ -84,6 +86,25 @@ class Stream(Struct):
         self.in_sync = False
         self.gaps[event.first] = first
         return self.add(event)
+
+    def session(self, event):
+        session, counter = event.s.rsplit(".", 1)
+        known, newest = self.told
+        if session == known and int(counter) <= newest:
+            return True
+        if session == known and int(counter) != newest + 1:
+            return False
+        whole = isinstance(event.body, Snapshot)
+        if session != known:
+            if counter != "1" or not whole:
+                return False
+            self.epoch += 1
+        self.told = session, int(counter)
+        self.add(event)
+        if whole:
+            said = {"n": str(len(self.entries)), "g": self.g, "epoch": str(self.epoch)}
+            self.snap = said | {"data": encode(event.body)}
+        return True
 
     def window(self, event):
         if event.s in self.identities:

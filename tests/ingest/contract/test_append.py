@@ -18,6 +18,7 @@ BOOK = StreamKey("binance", "orderbook", "BTC/USDT")
 TICKER = StreamKey("binance", "ticker", "BTC/USDT")
 CANDLES = StreamKey("binance", "candles-1m", "BTC/USDT")
 STATUS = StreamKey("binance", "status")
+COUNTED = StreamKey("binance", "orderbook", "ETH/USDT")
 REGISTRY = "md:{binance}:streams"
 
 
@@ -54,6 +55,12 @@ def candle(opened, mark):
     return Event(CANDLES, f"{opened}.{mark}", body, "candle")
 
 
+def session(name, counter, *, whole):
+    """Of a book without ids."""
+    levels = {"bids": (("1", "2"),), "asks": (), "received_ns": counter}
+    return Event(COUNTED, f"{name}.{counter}", Snapshot(**levels) if whole else Delta(**levels), "session")
+
+
 # Ids count up from 8, so that texts of one and of two digits meet; now and then one stays, goes back, or goes too far.
 STEPS = st.sampled_from([1, 1, 1, 1, 1, 1, 2, 0, -1, -3])
 OF_TRADES = [trade, lambda i: trade(i + 1, i), lambda i: gap(TRADES, i, i + 1)]
@@ -69,6 +76,7 @@ OTHERS = (
     st.builds(ticker, st.sampled_from(["book", "24h"]), st.integers(8, 12))
     | st.builds(candle, st.integers(9, 11), st.integers(9, 11) | st.just("closed"))
     | st.builds(status, st.just(STATUS), st.sampled_from("abcd"))
+    | st.builds(session, st.sampled_from(["a", "b.1"]), st.integers(1, 4), whole=st.booleans())
 )
 
 
@@ -330,3 +338,16 @@ def test_a_batch_needs_an_event():
 def test_a_batch_counts_its_entries():
     sent = batch("g", [trade(8), ticker("book", 1), trade(9)])
     assert ({key: sent.count(key) for key in sent.streams}, sent.entries) == ({TRADES: 2, TICKER: 1}, 3)
+
+
+def test_a_book_without_ids_takes_its_writers_next_word_and_no_other(real):
+    said = [("a", 2, True), ("a", 1, False), ("a", 1, True), ("a", 2, False), ("a", 4, False)]
+    first = [real.append("g", session(name, counter, whole=whole))[0].refused for name, counter, whole in said]
+    again = real.append("g", session("a", 1, whole=True), session("a", 2, whole=False))[0]
+    real.append("g", session("b", 1, whole=True), session("b", 2, whole=False))
+    entries = [(dict(e)["s"], dict(e)["epoch"]) for e in real.entries(COUNTED)]
+    assert (first, again.appended, entries) == (
+        [True, True, False, False, True],
+        0,
+        [("a.1", "1"), ("a.2", "1"), ("b.1", "2"), ("b.2", "2")],
+    )

@@ -194,8 +194,8 @@ class Connection:
                     publisher.put(output)
                 else:
                     await self._do(socket, fetches, (output,))
-            if self._failures and outputs:
-                self._failures = 0  # only what flows proves that a connection is good
+            if self._failures and any(map(_flows, outputs)):
+                self._failures = 0
             if publisher.full:
                 await publisher.room()
 
@@ -270,3 +270,8 @@ class Connection:
                 frame=skipped.frame[:_LOGGED_BYTES],
                 skipped=self.counters.skipped,
             )
+
+
+def _flows(output: Output) -> bool:
+    """Only data proves that a connection is good: an exchange may accept it, acknowledge, and cut it."""
+    return isinstance(output, Event) and not isinstance(output.body, Status)

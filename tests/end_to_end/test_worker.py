@@ -151,3 +151,16 @@ async def test_when_the_attempts_are_used_up_it_says_so_and_ends(redis):
             await make_worker(redis, Elsewhere, SYMBOLS, patience=patience).run(asyncio.Event())
     failed = ["CONNECTING", "ERROR", "RECONNECTING"]
     assert await states(redis) == [*failed, *failed, "CONNECTING", "ERROR", "TERMINATED"]
+
+
+async def test_a_connection_that_is_cut_before_any_data_counts_as_failed(redis):
+    """It opens, and subscriptions are acknowledged; that does not reset the count of failures."""
+    patience = Patience(backoff=QUICK.backoff, attempts=3)
+    async with simulated_binance(symbols=SYMBOLS, rate=0) as exchange:
+        worker = make_worker(redis, exchange, SYMBOLS, patience=patience, channels=("orderbook",))
+        running = asyncio.create_task(worker.run(asyncio.Event()))
+        for attempt in range(1, 4):
+            await eventually(lambda: [e for e in worker.connections if e.counters.frames >= attempt])  # noqa: B023
+            await exchange.drop_all()
+        with pytest.raises(AttemptsUsedUp):
+            await running

@@ -167,13 +167,18 @@ class Publisher:
         return {key: last.decode() for key, last in zip(streams, lasts, strict=True) if last is not None}
 
     def finish(self) -> None:
-        """Ask `run` to end once everything is written, or when Redis stays away for five more seconds."""
+        """Ask `run` to end once everything in memory is written, or when Redis stays away for five more seconds."""
         self._finish_by_s = time.monotonic() + _FINISH_WITHIN_S
         self._wake.set()
 
     @property
     def _finished(self) -> bool:
-        return self._finish_by_s is not None and not self._backlog and not self._unconfirmed
+        return self._leaving and not self._unconfirmed
+
+    @property
+    def _leaving(self) -> bool:
+        """Asked to finish, and nothing is left but what lies on disk: that is the next worker's."""
+        return self._finish_by_s is not None and not self._backlog.in_memory
 
     async def run(self) -> int:
         """Write until asked to finish. Returns how many events could not be written. Raises CannotAppend."""
@@ -240,7 +245,7 @@ class Publisher:
         while not confirming.done() and not self._finished:
             if again:
                 flush = again.popleft()
-            elif len(self._unconfirmed) < FLUSHES_IN_FLIGHT and (fresh := self._next_flush()):
+            elif len(self._unconfirmed) < FLUSHES_IN_FLIGHT and not self._leaving and (fresh := self._next_flush()):
                 flush = fresh
             else:
                 self._wake.clear()

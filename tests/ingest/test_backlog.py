@@ -90,6 +90,7 @@ async def test_what_redis_cannot_take_lies_on_disk_and_is_written_first(tmp_path
             await eventually(lambda: publisher.counters.appended > 100)
             for i in range(3_001, 3_101):
                 publisher.put(trade(i))
+            await eventually(lambda: publisher.counters.spilled == 0)
         assert (on_disk > 2_000, full, await written(server.url), spill.depth) == (
             True,
             False,
@@ -106,7 +107,22 @@ async def test_what_a_dead_worker_left_on_disk_is_written_at_the_next_start(redi
     with spilling(tmp_path) as spill:
         async with publishing(redis_server.url, spill=spill) as publisher:
             publisher.put(trade(106))
+            await eventually(lambda: publisher.counters.spilled == 0)
     assert await written(redis_server.url) == list(range(6, 107))
+
+
+async def test_what_lies_on_disk_is_left_there_when_a_worker_is_asked_to_end(redis_server, redis, tmp_path):
+    with spilling(tmp_path) as spill:
+        backlog = Backlog(0, spill)
+        for i in range(1, 50_001):
+            backlog.put(trade(i))
+        async with publishing(redis_server.url, spill=spill) as publisher:
+            await eventually(lambda: publisher.counters.appended > 0)
+        left = spill.depth
+    with spilling(tmp_path) as spill:
+        async with publishing(redis_server.url, spill=spill) as publisher:
+            await eventually(lambda: publisher.counters.spilled == 0)
+    assert (left > 0, await written(redis_server.url)) == (True, list(range(1, 50_001)))
 
 
 def test_what_several_dead_workers_left_is_taken_over(tmp_path):

@@ -38,6 +38,10 @@ replay: $(READY)  ## The demo on recorded frames: FRAMES=folder make replay
 bench: $(READY)  ## Events per second and CPU per event, stage by stage, beside a straightforward line in the same run
 	@$(BIN)/python -m tests.benchmarks
 
+.PHONY: chaos
+chaos: $(READY)  ## Kill, cut, stop and starve everything for a minute, by seed, and account for every event
+	@$(BIN)/python -m tests.chaos --seed 1 2 3 --seconds 60
+
 .PHONY: test
 test: $(READY)  ## All tests
 	@$(BIN)/python -m pytest

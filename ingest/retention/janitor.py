@@ -19,6 +19,7 @@ from ingest.contract.keys import BadName, parse_key
 from ingest.retention.caps import MARGIN, Memory, Span, Watch, until_ms
 from ingest.retention.telling import tell
 from ingest.tasks import pause
+from ingest.wire import closed_is_away
 
 _HERE = Path(__file__).parent
 _LEASE = (_HERE / "lease.lua").read_text(encoding="utf-8")
@@ -95,12 +96,13 @@ class Janitor:
         """A round every `every_s`, until asked to stop. If Redis is away or refuses, it says so and tries again."""
         while not stopping.is_set():
             try:
-                await self.round()
+                with closed_is_away():
+                    await self.round()
             except (RedisError, OSError) as error:
                 self._watch.lose()
                 self._complain("no retention for now", reason=str(error) or type(error).__name__)
             await pause(stopping, self._every_s)
-        with contextlib.suppress(RedisError, OSError):
+        with contextlib.suppress(RedisError, OSError), closed_is_away():
             for exchange in await self._exchanges():
                 await self._hold(exchange, lease_ms=0)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import hiredis
 
 from consumers import Reader
-from ingest.contract.append import SCRIPT, Batch, batch
+from ingest.contract.append import SCRIPT, Batch, appended, batch
 from ingest.contract.codec import encode
 from ingest.contract.events import Event, Snapshot
 from ingest.exchanges.book import Book
@@ -27,9 +27,11 @@ _WITHIN_SECONDS = 60
 async def decode(scene: Scene) -> Cost:
     """Frames → events: read, checked, books kept."""
     talk, _ = conversation(scene.recording)
+    said = 0
     async with measured(len(scene.recording.frames)) as stretch:
         for frame in scene.recording.frames:
-            talk.receive(frame, time.time_ns())
+            said += len(talk.receive(frame, time.time_ns()))
+    _check(said, len(scene.recording.frames))
     return stretch.cost
 
 
@@ -73,8 +75,9 @@ async def limit(scene: Scene) -> Cost:
     """What the server can take: the calls for the same events, packed beforehand and sent as fast as it answers."""
     await scene.redis.flushall()
     digest = await scene.redis.script_load(SCRIPT)
-    batches = enumerate(_batches(scene.events), start=1)
-    calls = [_packed(digest, sent.arguments(line="limit", number=i)) for i, sent in batches]
+    batches = list(_batches(scene.events))
+    calls = [_packed(digest, sent.arguments(line="limit", number=i)) for i, sent in enumerate(batches, start=1)]
+    got: list[list[bytes]] = []
     at = scene.redis.connection_pool.connection_kwargs
     with socket.create_connection((at["host"], at["port"]), timeout=_WITHIN_SECONDS) as peer:
         replies = _replies(peer)
@@ -82,9 +85,11 @@ async def limit(scene: Scene) -> Cost:
             for i, call in enumerate(calls):
                 peer.sendall(call)
                 if i >= FLUSHES_IN_FLIGHT:
-                    next(replies)
-            for _ in range(min(len(calls), FLUSHES_IN_FLIGHT)):
-                next(replies)
+                    got.append(next(replies))
+            while len(got) < len(calls):
+                got.append(next(replies))
+    streams = (stream for sent, reply in zip(batches, got, strict=True) for stream in appended(sent, reply))
+    _check(sum(stream.appended for stream in streams), len(scene.events))
     return stretch.cost
 
 
@@ -129,12 +134,12 @@ def _packed(digest: str, arguments: tuple[str | bytes | int, ...]) -> bytes:
     return call
 
 
-def _replies(peer: socket.socket) -> Iterator[object]:
+def _replies(peer: socket.socket) -> Iterator[list[bytes]]:
     parser = hiredis.Reader()
     while True:
         while (reply := parser.gets()) is not False:
-            if isinstance(reply, Exception):
-                raise reply
+            if not isinstance(reply, list):
+                raise TypeError(f"no reply to a call: {reply!r}")
             yield reply
         parser.feed(peer.recv(1 << 16))
 
@@ -142,4 +147,4 @@ def _replies(peer: socket.socket) -> Iterator[object]:
 def _check(done: int, wanted: int) -> None:
     """A benchmark that does not do the work is worth nothing."""
     if done != wanted:
-        raise AssertionError(f"{done} of {wanted} events were appended")
+        raise AssertionError(f"{done} events where there should be {wanted}")

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 
 from deploy.local_redis import NoRedis
@@ -20,58 +21,70 @@ _COLUMNS = ("emitted", "entries", "gaps", "lost", "doubled", "inverted", "unfoun
 def main() -> int:
     """The command. Returns 1 if anything is unaccounted for."""
     told = _arguments()
-    good = True
-    for seed in told.seed:
-        setting = Setting(
-            seed=seed,
-            channels=tuple(told.channels.split(",")),
-            rate=told.rate,
-            workers=told.workers,
-            server=told.server,
-            power="power" in told.faults,
-        )
-        faults = plan(seed, told.seconds, told.faults, told.workers, told.pace)
-        folder = Path(tempfile.mkdtemp(prefix=f"tickbus-chaos-{seed}-"))
-        (folder / "plan.txt").write_text("\n".join(map(str, faults)))
-        outcome = asyncio.run(_asked_to_stop_by_sigterm(play(setting, faults, told.seconds, folder)))
-        _say(f"seed {seed}: {told.seconds:g} s, {told.workers} worker(s), Redis {outcome.server}")
-        _say(report(outcome))
-        if outcome.good:
-            shutil.rmtree(folder)
-        else:
-            _say(f"plan, logs, ledger and data are in {folder}")
-        good = good and outcome.good
-    return 0 if good else 1
+    outcomes = {seed: _play(told, seed) for seed in told.seed}
+    if len(outcomes) > 1:
+        rows = [(f"{seed}", str(outcome.faults.total()), *_totals(outcome)) for seed, outcome in outcomes.items()]
+        _say(_table([("seed", "faults", *_COLUMNS), *rows]))
+    return 0 if all(outcome.good for outcome in outcomes.values()) else 1
+
+
+def _play(told: argparse.Namespace, seed: int) -> Outcome:
+    """One run, said. Its folder stays if it fails."""
+    setting = Setting(
+        seed=seed,
+        channels=tuple(told.channels.split(",")),
+        rate=told.rate,
+        workers=told.workers,
+        server=told.server,
+        durability=told.durability,
+        power="power" in told.faults,
+    )
+    faults = plan(seed, told.seconds, told.faults, told.workers, told.pace)
+    folder = Path(tempfile.mkdtemp(prefix=f"tickbus-chaos-{seed}-"))
+    (folder / "plan.txt").write_text("\n".join(map(str, faults)))
+    outcome = asyncio.run(_ended_by_sigterm(play(setting, faults, told.seconds, folder)))
+    _say(f"seed {seed}: {told.seconds:g} s, {told.workers} worker(s), {told.durability}, Redis {outcome.server}")
+    _say(report(outcome))
+    if outcome.good:
+        shutil.rmtree(folder)
+    else:
+        _say(f"plan, logs, ledger and data are in {folder}")
+    return outcome
 
 
 def report(outcome: Outcome) -> str:
     """The faults, a line for each stream, and what is wrong in words."""
-    width = max(len(verdict.key) for verdict in outcome.verdicts)
-    lines = [
-        f"{sum(outcome.faults.values())} faults: " + ", ".join(f"{n} {kind}" for kind, n in outcome.faults.items())
-    ]
-    lines.append(" " * width + "".join(f"{column:>10}" for column in _COLUMNS))
-    lines += [
-        f"{verdict.key:{width}}" + "".join(f"{getattr(verdict, column):10}" for column in _COLUMNS)
-        for verdict in outcome.verdicts
-    ]
-    lines.append(f"{'all':{width}}" + "".join(f"{outcome.total(column):10}" for column in _COLUMNS))
+    struck = ", ".join(f"{count} {kind}" for kind, count in sorted(outcome.faults.items()))
+    streams = [(v.key, *(str(getattr(v, column)) for column in _COLUMNS)) for v in outcome.verdicts]
+    lines = [f"{outcome.faults.total()} faults: {struck}"]
+    lines += [_table([("", *_COLUMNS), *streams, ("all", *_totals(outcome))])]
     lines += [f"  {verdict.key}: {words}" for verdict in outcome.verdicts for words in verdict.words]
     lines += [f"  {trouble}" for trouble in outcome.troubles]
     return "\n".join([*lines, "everything is accounted for" if outcome.good else "NOT ACCOUNTED FOR"])
 
 
+def _totals(outcome: Outcome) -> Sequence[str]:
+    return [str(outcome.total(column)) for column in _COLUMNS]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    first = max(len(row[0]) for row in rows)
+    return "\n".join(f"{row[0]:{first}}" + "".join(f"{cell:>11}" for cell in row[1:]) for row in rows)
+
+
 def _arguments() -> argparse.Namespace:
+    usual = Setting()
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos", description="A bus under faults, and an audit of it."
     )
-    parser.add_argument("--seed", type=int, nargs="+", default=[1], help="one run each")
+    parser.add_argument("--seed", type=int, nargs="+", default=[usual.seed], help="one run each")
     parser.add_argument("--seconds", type=float, default=60, help="of faults in a run")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--rate", type=int, default=Setting().rate, help="market actions a second")
+    parser.add_argument("--workers", type=int, default=usual.workers)
+    parser.add_argument("--rate", type=int, default=usual.rate, help="market actions a second")
     parser.add_argument("--faults", type=_kinds, default=tuple(SURVIVED), help=f"of {', '.join(KINDS)}")
     parser.add_argument("--pace", type=float, default=1.0, help="how many times as often")
-    parser.add_argument("--channels", default=",".join(Setting().channels))
+    parser.add_argument("--channels", default=",".join(usual.channels))
+    parser.add_argument("--durability", default=usual.durability)
     parser.add_argument("--server", help="the path of a redis-server or valkey-server")
     return parser.parse_args()
 
@@ -83,8 +96,8 @@ def _kinds(text: str) -> tuple[str, ...]:
     return kinds
 
 
-async def _asked_to_stop_by_sigterm(playing):
-    """As by SIGINT: nothing of the scene outlives this process."""
+async def _ended_by_sigterm(playing: Coroutine[None, None, Outcome]) -> Outcome:
+    """As by SIGINT, so that nothing of the scene outlives this process."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

@@ -4,6 +4,7 @@ It is `ingest run` with another publisher. An oracle that lets one of them pass 
 """
 
 import asyncio
+import contextlib
 import secrets
 import sys
 from collections import Counter, deque
@@ -18,10 +19,13 @@ from ingest.contract.append import Appended
 from ingest.contract.codec import encode
 from ingest.contract.events import Event, Gap, Snapshot, Trade
 from ingest.contract.keys import StreamKey
+from ingest.publisher import Publisher
+from ingest.wire import closed_is_away
 
 _BATCH = 100
 _BOUND = 10_000
 _RETRY_S = 0.1
+_BARRIER_EVERY_S = 0.02
 
 
 class Resent:
@@ -129,13 +133,26 @@ class Remembered(Resent):
         return int(event.s) > self._sent.get(event.key, -1)
 
 
-WAYS = {"resent": Resent, "trimmed": Trimmed, "retried": Retried, "remembered": Remembered}
+class Barrier(Publisher):
+    """Our own, but what its client has heard confirmed counts as on disk as soon as a server says that all is.
+
+    That may be another server than the one that confirmed it: one that has started again, and knows of nothing.
+    """
+
+    async def _follow_the_disk(self) -> None:
+        while not self._over.is_set():
+            with contextlib.suppress(RedisError, OSError), closed_is_away():
+                await self._redis.execute_command("WAITAOF", 1, 0, 2500)
+                self._tail.take()
+            await asyncio.sleep(_BARRIER_EVERY_S)
+
+
+WAYS = {"resent": Resent, "trimmed": Trimmed, "retried": Retried, "remembered": Remembered, "barrier": Barrier}
 
 
 def main() -> None:
     """The worker."""
-    way = WAYS[sys.argv.pop()]
-    ingest.__main__.Publisher = way  # type: ignore[misc,assignment] - the one thing that is different
+    ingest.__main__.Publisher = WAYS[sys.argv.pop()]  # the one thing that is different
     sys.argv = ["ingest", "run"]
     ingest.__main__.main()
 

@@ -28,8 +28,10 @@ class Fault(NamedTuple):
 SURVIVED = {
     "kill": Kind(2.5, 0.05, 0.4),
     "stop": Kind(15, 2, 4),
+    "end": Kind(8, 0.05, 0.4),
     "redis-kill": Kind(6, 0.05, 0.4),
     "redis-stop": Kind(15, 2, 4),
+    "redis-away": Kind(20, 8, 15),
     "oom": Kind(8, 1, 2),
     "reset": Kind(4),
     "half-open": Kind(15),

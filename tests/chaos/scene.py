@@ -2,12 +2,8 @@
 
 import asyncio
 import contextlib
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -16,20 +12,20 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from deploy.local_redis import LocalRedis, free_port, wait_for_port
+from deploy.local_redis import LocalRedis
 from ingest.contract.keys import StreamKey
-from ingest.simulator import ledger as ledgers
-from ingest.simulator.ledger import Record
+from tests.chaos.child import Child
+from tests.chaos.chronicle import Chronicle
+from tests.chaos.exchange import Exchange
 from tests.chaos.link import Link
-from tests.chaos.market import Depth, depth
 from tests.chaos.servers import Disk, chosen
 
-_ROOT = Path(__file__).parents[2]
-_END_WITHIN_S = 15
-_FLOW_WITHIN_S = 20
-_SETTLED_WITHIN_S = 45
-# Impatient, so that a run sees many lives of a connection.
+_FLOWS_WITHIN_S = 20
+_SETTLES_WITHIN_S = 75  # an exchange that was asked too much may not answer for a minute
+# Impatient, so that a run sees many lives of a connection; and with little room, so that it sees disks at work.
 _IMPATIENT = {
+    "INGEST_BUFFER_EVENTS": "300",
+    "INGEST_SPILL_BYTES": str(1 << 20),
     "INGEST_TIMEOUT_S": "3",
     "INGEST_PING_EVERY_S": "1",
     "INGEST_PONG_WITHIN_S": "2",
@@ -43,7 +39,8 @@ class Setting(Struct, frozen=True, kw_only=True):
 
     seed: int = 1
     symbols: tuple[str, ...] = ("BTC/USDT", "ETH/USDT")
-    channels: tuple[str, ...] = ("trades", "ticker", "orderbook", "candles-1s")
+    channels: tuple[str, ...] = ("trades", "ticker", "orderbook")
+    """Not candles: those that close while no worker hears are not fetched afterwards."""
     rate: int = 600
     """Market actions a second over all symbols."""
     workers: int = 1
@@ -52,170 +49,92 @@ class Setting(Struct, frozen=True, kw_only=True):
     server: str | None = None
     """The path of another Redis than the one that is found."""
     redis_options: tuple[str, ...] = ("--appendonly", "yes", "--appendfsync", "everysec")
+    durability: str = "confirmed"
     power: bool = False
     """Whether Redis is to have a disk that remembers what was synced. Needs a C compiler."""
 
-
-class Child:
-    """One of our commands as a process that can be killed, paused and started again."""
-
-    def __init__(self, name: str, folder: Path, *command: str, env: Mapping[str, str]) -> None:
-        self.name = name
-        self.lock = asyncio.Lock()
-        self._log = folder / f"{name}.log"
-        self._command = command
-        self._env = {**os.environ, **env}
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", *self._command], stdout=log, stderr=log, env=self._env, cwd=_ROOT
-            )
-
-    def alive(self) -> bool:
-        """Whether it was started and has not ended, of itself or by us."""
-        return self._process is not None and self._process.poll() is None
-
-    def signal(self, how: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(how)
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    async def end(self) -> int | None:
-        """Ask it to end; its exit code. One that does not listen is killed: None."""
-        if self._process is None:
-            return 0
-        self.signal(signal.SIGTERM)
-        try:
-            return await asyncio.to_thread(self._process.wait, _END_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            return None
-
-    def last_words(self) -> str:
-        """The end of its log."""
-        return self._log.read_text(errors="replace")[-1500:]
+    @property
+    def keys(self) -> list[StreamKey]:
+        """All streams that are to be."""
+        return [StreamKey("binance", channel, symbol) for symbol in self.symbols for channel in self.channels]
 
 
-class Exchange:
-    """A simulated exchange on a port that stays, and all its ledgers, one for each of its lives."""
-
-    def __init__(self, setting: Setting, folder: Path) -> None:
-        self.port = free_port()
-        self.lock = asyncio.Lock()
-        self.lives: list[Path] = []
-        self._setting = setting
-        self._folder = folder
-        self.process: Child
-
-    def start(self) -> None:
-        """A life of its own: other prices, other ids."""
-        setting, life = self._setting, len(self.lives)
-        self.lives.append(self._folder / f"ledger-{life}.jsonl")
-        said = ("--ledger", str(self.lives[-1]), "--rate", str(setting.rate), "--seed", str(setting.seed + 1000 * life))
-        where = ("--port", str(self.port), "--symbols", ",".join(setting.symbols))
-        self.process = Child("exchange", self._folder, "ingest", "simulate", "binance", *said, *where, env={})
-        self.process.start()
-        wait_for_port(self.port, self.process.alive)
-
-    def emitted(self) -> list[list[Record]]:
-        """All that it has said until now, by lives."""
-        return [list(ledgers.read(life)) if life.exists() else [] for life in self.lives]
-
-
-RawEntry = tuple[bytes, dict[bytes, bytes]]
-
-
-class Replica:
+class Replica(Struct, frozen=True):
     """One worker and its two links."""
 
-    def __init__(self, process: Child, redis: Link, exchange: Link) -> None:
-        self.process = process
-        self.redis = redis
-        self.exchange = exchange
+    process: Child
+    redis: Link
+    exchange: Link
 
 
 class Scene:
     """All of it, running."""
 
     def __init__(
-        self, setting: Setting, exchange: Exchange, server: LocalRedis, disk: Disk | None, replicas: Sequence[Replica]
+        self,
+        keys: Sequence[StreamKey],
+        exchange: Exchange,
+        server: LocalRedis,
+        disk: Disk | None,
+        replicas: Sequence[Replica],
     ) -> None:
-        self.setting = setting
+        self.keys = keys
         self.exchange = exchange
+        self.exchange_lock = asyncio.Lock()
         self.server = server
         self.server_lock = asyncio.Lock()
         self.disk = disk
         self.replicas = replicas
-        self.keys = [StreamKey("binance", channel, s) for s in setting.symbols for channel in setting.channels]
-        self.numbered = [key for key in self.keys if key.channel in ("trades", "orderbook")]
-        self.depths: list[dict[str, Depth]] = []
-        self.taken: list[dict[bytes, list[RawEntry]]] = []
+        self.chronicle = Chronicle(keys)
         self.troubles: list[str] = []
 
-    async def flowing(self) -> None:
+    async def flows(self) -> None:
         """Return once every stream has entries."""
         async with self.redis() as redis:
 
             async def all_written() -> bool:
                 return all([await redis.xlen(str(key)) for key in self.keys])
 
-            await self.patiently(all_written, _FLOW_WITHIN_S, "something flows in every stream")
+            await self._patiently(all_written, _FLOWS_WITHIN_S, "something flows in every stream")
+        await self.is_heard()
 
-    async def look_at_books(self) -> None:
-        """Keep the exchange's books as they are once somebody hears it, for its deltas to be applied to."""
+    async def is_heard(self) -> None:
+        """Return once somebody hears the exchange."""
+        if not await self.exchange.heard():
+            self.troubles.append("nobody hears the exchange")
 
-        async def heard() -> bool:
-            return len(_newest(self.exchange.emitted()[-1])) == len(self.numbered)
-
-        await self.patiently(heard, _FLOW_WITHIN_S, "somebody hears the exchange")
-        port = self.exchange.port
-        books = {s: await asyncio.to_thread(depth, port, s) for s in self.setting.symbols}
-        self.depths.append({str(StreamKey("binance", "orderbook", s)): book for s, book in books.items()})
-
-    async def settled(self) -> None:
+    async def settles(self) -> None:
         """Return once every numbered stream stands where the exchange stands now."""
-        newest = _newest(self.exchange.emitted()[-1])
+        newest = self.exchange.newest()
         async with self.redis() as redis:
 
             async def caught_up() -> bool:
                 return all([await _stands_at(redis, key) >= said for key, said in newest.items()])
 
-            await self.patiently(caught_up, _SETTLED_WITHIN_S, "the streams stand where the exchange stands")
+            await self._patiently(caught_up, _SETTLES_WITHIN_S, "the streams stand where the exchange stands")
 
-    async def rest(self) -> None:
+    async def rests(self) -> None:
         """End the exchange, and once all it said is written, the workers."""
-        if await self.exchange.process.end() != 0:
+        if await self.exchange.end() != 0:
             self.troubles.append(f"the exchange failed: {self.exchange.process.last_words()}")
-        await self.settled()
+        await self.settles()
         for replica in self.replicas:
-            code = await replica.process.end()
-            if code != 0:
-                self.troubles.append(f"{replica.process.name} ended with {code}: {replica.process.last_words()}")
+            await self.ends(replica.process)
 
-    async def take(self, redis: Redis, streams: Sequence[bytes], *command: str) -> None:
-        """Take entries out of Redis with this command, and keep them: what was written is not lost by that."""
-        async with redis.pipeline(transaction=True) as at_once:
-            for stream in streams:
-                at_once.xrange(stream)
-            at_once.execute_command(*command)
-            *entries, _ = await at_once.execute()
-        self.taken.append(dict(zip(streams, entries, strict=True)))
+    async def ends(self, worker: Child) -> None:
+        """End a worker in good order."""
+        code = await worker.end()
+        if code != 0:
+            self.troubles.append(f"{worker.name} ended with {code}: {worker.last_words()}")
 
-    async def watch(self) -> None:
-        """Note who ends without having been asked, and start it again as an orchestrator would."""
-        while True:
-            await asyncio.sleep(0.2)
-            for replica in self.replicas:
-                async with replica.process.lock:
-                    if not replica.process.alive():
-                        self.troubles.append(f"{replica.process.name} ended: {replica.process.last_words()}")
-                        replica.process.start()
+    @contextlib.asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Who ends without having been asked is noted, and started again as an orchestrator would."""
+        watching = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
 
     @contextlib.asynccontextmanager
     async def redis(self) -> AsyncIterator[Redis]:
@@ -226,8 +145,16 @@ class Scene:
         finally:
             await redis.aclose()
 
-    async def patiently(self, condition: Callable[[], Awaitable[bool]], within_s: float, what: str) -> None:
-        """Wait for it; that it does not come true in time is a trouble."""
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(0.2)
+            for replica in self.replicas:
+                async with replica.process.lock:
+                    if not replica.process.alive():
+                        self.troubles.append(f"{replica.process.name} ended: {replica.process.last_words()}")
+                        replica.process.start()
+
+    async def _patiently(self, condition: Callable[[], Awaitable[bool]], within_s: float, what: str) -> None:
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             with contextlib.suppress(RedisError, OSError):
@@ -243,13 +170,13 @@ async def staged(setting: Setting, folder: Path) -> AsyncIterator[Scene]:
     data = folder / "redis"
     data.mkdir()
     disk = Disk(folder) if setting.power else None
-    exchange = Exchange(setting, folder)
+    exchange = Exchange(setting.symbols, setting.keys, setting.rate, setting.seed, folder)
     server = LocalRedis(data, *setting.redis_options, "--auto-aof-rewrite-percentage", "0")
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(chosen(setting.server, disk.preload if disk else {}, folder))
         stack.callback(server.stop)
-        server.start()
-        exchange.start()
+        await asyncio.to_thread(server.start)
+        await exchange.start()
         stack.callback(lambda: exchange.process.kill())
         replicas = []
         for i in range(setting.workers):
@@ -260,7 +187,7 @@ async def staged(setting: Setting, folder: Path) -> AsyncIterator[Scene]:
             stack.callback(process.kill)
             process.start()
             replicas.append(Replica(process, to_redis, to_exchange))
-        yield Scene(setting, exchange, server, disk, replicas)
+        yield Scene(setting.keys, exchange, server, disk, replicas)
 
 
 def _told(setting: Setting, redis_port: int, exchange_port: int, spill: Path) -> dict[str, str]:
@@ -275,12 +202,8 @@ def _told(setting: Setting, redis_port: int, exchange_port: int, spill: Path) ->
         "INGEST_STREAM_URL": f"ws://127.0.0.1:{exchange_port}",
         "INGEST_REST_URL": f"http://127.0.0.1:{exchange_port}",
         "INGEST_SPILL_FOLDER": str(spill),
+        "INGEST_DURABILITY": setting.durability,
     }
-
-
-def _newest(records: Sequence[Record]) -> dict[str, int]:
-    """The newest id of each numbered stream."""
-    return {record.key: int(record.s) for record in records if isinstance(record, ledgers.Trade | ledgers.Delta)}
 
 
 async def _stands_at(redis: Redis, key: str) -> int:

@@ -19,6 +19,9 @@ class NoShim(RuntimeError):
 @contextlib.contextmanager
 def chosen(server: str | None, preload: dict[str, str], folder: Path) -> Iterator[None]:
     """For the length of a `with`, the server that is found is this one, started with these variables."""
+    if server is None and not preload:
+        yield
+        return
     path = Path(server).resolve() if server else find_server()
     launcher = folder / "redis-server"
     exports = "".join(f"export {name}='{value}'\n" for name, value in preload.items())

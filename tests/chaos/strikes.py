@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
-from ingest.contract import keys
+from tests.chaos.child import Child
 from tests.chaos.faults import Fault
 from tests.chaos.link import Link
-from tests.chaos.scene import Child, Scene
+from tests.chaos.scene import Scene
 
 _SLOW_FOR_S = 2.0
 
+Act = Callable[[Scene, Fault], Awaitable[None]]
 Strike = Callable[[Scene, Fault], Awaitable[bool]]
 """Returns whether it struck: what is dead or paused already is left alone."""
 
@@ -25,7 +26,8 @@ async def carry_out(plan: Sequence[Fault], scene: Scene, seconds: float) -> Coun
     struck: Counter[str] = Counter()
 
     async def strike(fault: Fault) -> None:
-        struck[fault.kind] += await STRIKES[fault.kind](scene, fault)
+        if await STRIKES[fault.kind](scene, fault):
+            struck[fault.kind] += 1
 
     async with asyncio.TaskGroup() as tasks:
         for fault in plan:
@@ -35,10 +37,8 @@ async def carry_out(plan: Sequence[Fault], scene: Scene, seconds: float) -> Coun
     return struck
 
 
-def _alone(
-    lock: Callable[[Scene, Fault], asyncio.Lock],
-) -> Callable[[Callable[[Scene, Fault], Awaitable[None]]], Strike]:
-    def exclusive(act: Callable[[Scene, Fault], Awaitable[None]]) -> Strike:
+def _alone(lock: Callable[[Scene, Fault], asyncio.Lock]) -> Callable[[Act], Strike]:
+    def exclusive(act: Act) -> Strike:
         async def strike(scene: Scene, fault: Fault) -> bool:
             if lock(scene, fault).locked():
                 return False
@@ -53,7 +53,7 @@ def _alone(
 
 _on_worker = _alone(lambda scene, fault: _worker(scene, fault).lock)
 _on_redis = _alone(lambda scene, _: scene.server_lock)
-_on_exchange = _alone(lambda scene, _: scene.exchange.lock)
+_on_exchange = _alone(lambda scene, _: scene.exchange_lock)
 
 
 def _on_link(act: Callable[[Link, Fault], None]) -> Strike:
@@ -89,6 +89,13 @@ async def _kill(scene: Scene, fault: Fault) -> None:
 
 
 @_on_worker
+async def _end(scene: Scene, fault: Fault) -> None:
+    await scene.ends(_worker(scene, fault))
+    await asyncio.sleep(fault.for_s)
+    _worker(scene, fault).start()
+
+
+@_on_worker
 async def _stop(scene: Scene, fault: Fault) -> None:
     _worker(scene, fault).signal(signal.SIGSTOP)
     await asyncio.sleep(fault.for_s)
@@ -97,6 +104,8 @@ async def _stop(scene: Scene, fault: Fault) -> None:
 
 @_on_redis
 async def _redis_kill(scene: Scene, fault: Fault) -> None:
+    async with scene.redis() as redis:
+        await scene.chronicle.witness(redis)
     await asyncio.to_thread(scene.server.kill)
     await asyncio.sleep(fault.for_s)
     await asyncio.to_thread(scene.server.start)
@@ -123,6 +132,8 @@ async def _oom(scene: Scene, fault: Fault) -> None:
 @_on_redis
 async def _power(scene: Scene, fault: Fault) -> None:
     assert scene.disk is not None, "the scene has no disk that remembers what was synced"
+    async with scene.redis() as redis:
+        await scene.chronicle.witness(redis)
     await asyncio.to_thread(scene.server.kill)
     scene.disk.forget(scene.server.folder)
     await asyncio.sleep(fault.for_s)
@@ -132,23 +143,21 @@ async def _power(scene: Scene, fault: Fault) -> None:
 @_on_redis
 async def _flush(scene: Scene, _fault: Fault) -> None:
     async with scene.redis() as redis:
-        streams = sorted(await redis.smembers(keys.streams("binance")))
-        await scene.take(redis, streams, "FLUSHALL")
+        await scene.chronicle.take_all(redis)
 
 
 @_on_redis
 async def _delete(scene: Scene, fault: Fault) -> None:
     async with scene.redis() as redis:
-        stream = str(Random(fault.at_s).choice(scene.keys))
-        await scene.take(redis, [stream.encode()], "DEL", stream)
+        await scene.chronicle.take(redis, Random(fault.at_s).choice(scene.keys))
 
 
 @_on_exchange
 async def _restart_exchange(scene: Scene, fault: Fault) -> None:
-    await scene.exchange.process.end()
+    await scene.exchange.end()
     await asyncio.sleep(fault.for_s)
-    await asyncio.to_thread(scene.exchange.start)
-    await scene.look_at_books()
+    await scene.exchange.start()
+    await scene.is_heard()
 
 
 _reset = _on_link(lambda link, _: link.reset())
@@ -157,8 +166,10 @@ _half_open = _on_link(lambda link, _: link.fall_silent())
 STRIKES: dict[str, Strike] = {
     "kill": _kill,
     "stop": _stop,
+    "end": _end,
     "redis-kill": _redis_kill,
     "redis-stop": _redis_stop,
+    "redis-away": _redis_kill,
     "oom": _oom,
     "reset": _reset,
     "half-open": _half_open,

@@ -1,0 +1,136 @@
+"""A simulated exchange on a port that stays, and the truth that it leaves behind."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import msgspec
+from msgspec import Struct
+
+from deploy.local_redis import free_port, wait_for_port
+from ingest.contract.keys import StreamKey
+from ingest.simulator import ledger as ledgers
+from ingest.simulator.ledger import Candle, Record
+from tests.chaos.child import Child
+
+_MS = 1_000_000
+_HEARD_WITHIN_S = 20
+
+
+class Depth(Struct, frozen=True):
+    """A whole book as of an update id: price → amount."""
+
+    last_id: int
+    bids: dict[str, str]
+    asks: dict[str, str]
+
+
+class Truth(Struct, frozen=True):
+    """What an exchange says of one stream of one of its lives."""
+
+    emitted: Sequence[Record] = ()
+    depth: Depth | None = None
+    """Of a book: what it was at some moment, every later change of which is in `emitted`."""
+    candles: Sequence[Candle] = ()
+    """Of candles: all that closed, heard by anybody or not."""
+
+
+class Exchange:
+    """One life after another, each with a seed and a ledger of its own: other prices, other ids."""
+
+    def __init__(self, symbols: Sequence[str], keys: Sequence[StreamKey], rate: int, seed: int, folder: Path) -> None:
+        self.port = free_port()
+        self.process: Child
+        self._symbols = symbols
+        self._keys = keys
+        self._rate = rate
+        self._seed = seed
+        self._folder = folder
+        self._ledgers: list[Path] = []
+        self._depths: list[dict[StreamKey, Depth]] = []
+        self._candles: list[dict[StreamKey, list[Candle]]] = []
+
+    async def start(self) -> None:
+        """Begin a life."""
+        life = len(self._ledgers)
+        self._ledgers.append(self._folder / f"ledger-{life}.jsonl")
+        what = (
+            "--symbols",
+            ",".join(self._symbols),
+            "--rate",
+            str(self._rate),
+            "--seed",
+            str(self._seed + 1000 * life),
+        )
+        where = ("--port", str(self.port), "--ledger", str(self._ledgers[-1]))
+        self.process = Child("exchange", self._folder, "ingest", "simulate", "binance", *what, *where, env={})
+        self.process.start()
+        await asyncio.to_thread(wait_for_port, self.port, self.process.alive)
+
+    async def heard(self) -> bool:
+        """Whether somebody hears every numbered stream within a while. From then on its books can be followed."""
+        numbered = [key for key in self._keys if key.channel in ("trades", "orderbook")]
+        deadline = time.monotonic() + _HEARD_WITHIN_S
+        while len(self.newest()) < len(numbered):
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.05)
+        books = [key for key in self._keys if key.channel == "orderbook"]
+        self._depths.append({key: await asyncio.to_thread(_depth, self.port, key) for key in books})
+        return True
+
+    async def end(self) -> int | None:
+        """End this life, after it has sent all it said. Returns the exit code."""
+        candles = [key for key in self._keys if key.interval]
+        self._candles.append({key: await asyncio.to_thread(_closed_candles, self.port, key) for key in candles})
+        return await self.process.end()
+
+    def newest(self) -> dict[str, int]:
+        """The newest id of each numbered stream in this life."""
+        said = ledgers.read(self._ledgers[-1]) if self._ledgers[-1].exists() else ()
+        return {record.key: int(record.s) for record in said if isinstance(record, ledgers.Trade | ledgers.Delta)}
+
+    def truth(self) -> list[dict[str, Truth]]:
+        """All of it, by lives, once they have ended."""
+        return [self._life(*life) for life in zip(self._ledgers, self._depths, self._candles, strict=True)]
+
+    def _life(
+        self, ledger: Path, depths: dict[StreamKey, Depth], candles: dict[StreamKey, list[Candle]]
+    ) -> dict[str, Truth]:
+        emitted: dict[str, list[Record]] = defaultdict(list)
+        for record in ledgers.read(ledger):
+            emitted[record.key].append(record)
+        return {str(key): Truth(emitted[str(key)], depths.get(key), candles.get(key, ())) for key in self._keys}
+
+
+class _Depth(Struct):
+    lastUpdateId: int  # noqa: N815 - the exchange's name
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+
+
+def _depth(port: int, key: StreamKey) -> Depth:
+    said = msgspec.json.decode(_get(port, "depth", key, "limit=5000"), type=_Depth)
+    return Depth(said.lastUpdateId, dict(said.bids), dict(said.asks))
+
+
+def _closed_candles(port: int, key: StreamKey) -> list[Candle]:
+    rows: list[list[Any]] = msgspec.json.decode(_get(port, "klines", key, f"interval={key.interval}&limit=1000"))
+    return [_candle(key, *row[:6]) for row in rows[:-1]]
+
+
+def _candle(key: StreamKey, open_ms: int, *values: str) -> Candle:
+    s = f"{open_ms * _MS}.closed"
+    prices = dict(zip(("open", "high", "low", "close", "volume"), values, strict=True))
+    return Candle(key=str(key), s=s, first=s, open_ns=open_ms * _MS, closed=True, **prices)
+
+
+def _get(port: int, path: str, key: StreamKey, query: str) -> bytes:
+    symbol = key.symbol.replace("/", "")
+    with urlopen(f"http://127.0.0.1:{port}/api/v3/{path}?symbol={symbol}&{query}", timeout=10) as answer:
+        body: bytes = answer.read()
+        return body

@@ -1,0 +1,85 @@
+"""Whether every loss has one event with its exact range, and every such event its loss."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from ingest.contract.codec import Entry
+from ingest.contract.events import Delta, Gap, Snapshot, Trade
+from ingest.simulator import ledger
+from tests.chaos.chronicle import Range
+
+Finding = tuple[str, str]
+"""Which column of the verdict, and why."""
+
+
+def lost_range(entry: Entry) -> Range | None:
+    gap = entry.event
+    if isinstance(gap, Gap) and gap.first_id and gap.last_id:
+        return int(gap.first_id), int(gap.last_id)
+    return None
+
+
+def registry(entries: Sequence[Entry], registered: Sequence[Range]) -> Iterator[Finding]:
+    """What the server keeps as lost is what the entries say, less what came late; and no id is lost twice."""
+    said = sorted(lost for entry in entries if (lost := lost_range(entry)))
+    yield from [("gap", "")] * len(said)
+    for (first, last), (next_first, next_last) in pairwise(said):
+        if next_first <= last:
+            yield "unfounded", f"{next_first}-{next_last} was registered although {first}-{last} was"
+    late = sorted(int(entry.s) for entry in entries if entry.late)
+    open_still = [part for lost in said for part in _without(lost, late)]
+    if open_still != sorted(registered):
+        yield "unfounded", f"entries say that {open_still} is lost, the server keeps {sorted(registered)}"
+
+
+def _without(lost: Range, late: Sequence[int]) -> Iterator[Range]:
+    first, last = lost
+    for filled in late[bisect_left(late, first) : bisect_right(late, last)]:
+        if first < filled:
+            yield first, filled - 1
+        first = filled + 1
+    if first <= last:
+        yield first, last
+
+
+def gaps_of_trades(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iterator[Finding]:
+    """Every id of a gap was emitted, and is in the stream only as a late fill. The account has the converse."""
+    ids = [int(record.s) for record in emitted]
+    written = {int(entry.s) for entry in entries if isinstance(entry.event, Trade) and not entry.late}
+    for entry in entries:
+        if lost := lost_range(entry):
+            first, last = lost
+            truly = ids[bisect_left(ids, first) : bisect_right(ids, last)]
+            if len(truly) != last - first + 1:
+                yield "unfounded", f"of {first}-{last} only {len(truly)} trades were emitted"
+            if there := [trade for trade in truly if trade in written]:
+                yield (
+                    "unfounded",
+                    f"{first}-{last} is registered as lost, but {len(there)} of it are there: {there[:3]}",
+                )
+
+
+def gaps_of_book(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iterator[Finding]:
+    """A gap reaches from what stands before it to the snapshot behind it, and a delta in between is missing."""
+    written = {entry.s for entry in entries if isinstance(entry.event, Delta)}
+    starts, deltas = [int(record.first) for record in emitted], [(int(r.first), int(r.s), r.s) for r in emitted]
+    numbered = [entry for entry in entries if isinstance(entry.event, Delta | Snapshot) or lost_range(entry)]
+    for before, entry, behind in zip([None, *numbered], numbered, [*numbered[1:], None], strict=False):
+        lost = lost_range(entry)
+        if lost is None:
+            continue
+        first, last = lost
+        if before is not None and _end(before) != first - 1:
+            yield "unfounded", f"{first}-{last} is registered as lost behind {before.type} {_end(before)}"
+        if behind is not None and not (isinstance(behind.event, Snapshot) and int(behind.s) == last):
+            yield "unfounded", f"{first}-{last} is registered as lost before {behind.type} {behind.s}"
+        near = deltas[max(0, bisect_right(starts, first) - 1) : bisect_right(starts, last)]
+        missing = [s for begin, end, s in near if end >= first and begin <= last and s not in written]
+        if not missing:
+            yield "unfounded", f"{first}-{last} is registered as lost, but no delta of it is missing"
+
+
+def _end(entry: Entry) -> int:
+    lost = lost_range(entry)
+    return lost[1] if lost else int(entry.s)

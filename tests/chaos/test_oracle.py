@@ -1,0 +1,191 @@
+"""The oracle on streams that were spoilt in one way each."""
+
+import pytest
+
+from ingest.contract.codec import encode
+from ingest.contract.events import Candle, Delta, Gap, Snapshot, Ticker, Trade
+from ingest.simulator import ledger
+from tests.chaos.chronicle import Past
+from tests.chaos.exchange import Depth, Truth
+from tests.chaos.oracle import judge
+
+COLUMNS = ("lost", "doubled", "inverted", "unfounded", "wrong")
+TRADES, BOOK, TICKER, CANDLES = (
+    f"md:{{binance}}:{channel}:BTC-USDT" for channel in ("trades", "orderbook", "ticker", "candles-1s")
+)
+SECOND_NS = 1_000_000_000
+
+
+def entry(s, body, *, epoch=None, late=False, n=None, g="aa"):
+    kind = type(body).__name__.lower()
+    return {"type": kind, "s": str(s), "data": encode(body), "epoch": epoch, "late": late or None, "n": n, "g": g}
+
+
+def raw(entries):
+    """As Redis gives them; numbered in order unless they say otherwise."""
+    return [
+        (
+            b"%d-0" % n,
+            {
+                name.encode(): value if isinstance(value, bytes) else str(value).encode()
+                for name, value in {"v": 1, **fields, "n": fields["n"] or n}.items()
+                if value is not None
+            },
+        )
+        for n, fields in enumerate(entries, 1)
+    ]
+
+
+def found(key, entries, truth, **past):
+    """The columns that are not 0."""
+    verdict = judge(key, Past(raw(entries), **past), [truth])
+    return {column: count for column in COLUMNS if (count := getattr(verdict, column))}
+
+
+def lost(first, last):
+    return entry(f"session.{first}", Gap(reason="test", first_id=str(first), last_id=str(last)))
+
+
+def trade(number, **others):
+    return entry(number, Trade(price="1.0", amount="2.0", side="buy", received_ns=1, exchange_ns=number), **others)
+
+
+TRADED = Truth(
+    [
+        ledger.Trade(key=TRADES, s=str(i), first=str(i), price="1.0", amount="2.0", side="buy", exchange_ns=i)
+        for i in range(1, 10)
+    ]
+)
+ALL = [trade(i) for i in range(1, 10)]
+LOST_4_TO_6 = [*ALL[:3], lost(4, 6), *ALL[6:]]
+
+
+@pytest.mark.parametrize(
+    ("entries", "registered", "columns"),
+    [
+        pytest.param(ALL, [], {}, id="all there"),
+        pytest.param(LOST_4_TO_6, [(4, 6)], {}, id="a loss that is said"),
+        pytest.param([*LOST_4_TO_6, trade(5, late=True)], [(4, 4), (6, 6)], {}, id="a late fill"),
+        pytest.param([*ALL[:3], *ALL[6:]], [], {"lost": 3}, id="a loss that is not said"),
+        pytest.param(ALL[1:], [], {"lost": 1}, id="the first one lost"),
+        pytest.param([*ALL, ALL[3]], [], {"doubled": 1}, id="one twice"),
+        pytest.param([*ALL[:3], ALL[4], ALL[3], *ALL[5:]], [], {"inverted": 1}, id="two turned round"),
+        pytest.param([*ALL, lost(10, 12)], [(10, 12)], {"unfounded": 1}, id="a loss of what never was"),
+        pytest.param([*ALL[:3], lost(4, 6), *ALL[3:]], [(4, 6)], {"unfounded": 1}, id="a loss of what is there"),
+        pytest.param([*ALL[:3], lost(4, 7), *ALL[6:]], [(4, 7)], {"unfounded": 1}, id="a loss that says too much"),
+        pytest.param([*ALL[:3], lost(4, 5), *ALL[6:]], [(4, 5)], {"lost": 1}, id="a loss that says too little"),
+        pytest.param(
+            [*ALL[:3], lost(4, 6), lost(5, 6), *ALL[6:]], [(4, 6), (5, 6)], {"unfounded": 1}, id="a loss said twice"
+        ),
+        pytest.param(LOST_4_TO_6, [], {"unfounded": 1, "lost": 3}, id="a loss that the server does not keep"),
+        pytest.param([*ALL, trade(10)], [], {"wrong": 1}, id="one that was never emitted"),
+        pytest.param([*ALL[:-1], trade(9, n=11)], [], {"wrong": 1}, id="a hole in the numbers"),
+    ],
+)
+def test_of_trades_it_finds(entries, registered, columns):
+    assert found(TRADES, entries, TRADED, registered=registered) == columns
+
+
+def test_a_number_that_means_another_event_than_before_is_found():
+    assert found(TRADES, ALL, TRADED, witnessed=raw([trade(1), trade(3)])) == {"wrong": 1}
+
+
+def test_after_the_exchange_began_anew_the_stream_has_to_say_so():
+    again = Past(raw([*ALL, *(trade(i) for i in range(1, 4))]))
+    said = Past(raw([*ALL, entry("x.1", Gap(reason="series_restart")), *(trade(i) for i in range(1, 4))]))
+    lives = [TRADED, Truth(TRADED.emitted[:3])]
+    assert (judge(TRADES, again, lives).good, judge(TRADES, said, lives).good) == (False, True)
+
+
+def delta(last, price="100", amount="1", epoch=1):
+    return entry(last, Delta(bids=((price, amount),), asks=(), received_ns=1), epoch=epoch)
+
+
+def snapshot(last, *bids, epoch=1):
+    return entry(last, Snapshot(bids=bids, asks=(("101", "9"),), received_ns=1), epoch=epoch)
+
+
+# Each delta covers three ids, and sets the amount at 100 to its last id.
+CHANGED = Truth(
+    [
+        ledger.Delta(key=BOOK, s=str(last), first=str(last - 2), bids=(("100", str(last)),), asks=())
+        for last in (3, 6, 9, 12, 15)
+    ],
+    depth=Depth(2, {"99": "5"}, {"101": "9"}),
+)
+D3, D6, D9, D12, D15 = (delta(last, amount=str(last)) for last in (3, 6, 9, 12, 15))
+START = snapshot(1, ("99", "5"))
+ANEW = [snapshot(10, ("99", "5"), ("100", "9"), epoch=2), *(delta(i, amount=str(i), epoch=2) for i in (12, 15))]
+
+
+@pytest.mark.parametrize(
+    ("entries", "registered", "columns"),
+    [
+        pytest.param([START, D3, D6, D9, D12, D15], [], {}, id="all there"),
+        pytest.param([START, D3, lost(4, 10), *ANEW], [(4, 10)], {}, id="a loss that is said"),
+        pytest.param([START, D3, *ANEW], [], {"lost": 2}, id="a loss that is not said"),
+        pytest.param([START, D3, D6, D12, D15], [], {"lost": 1}, id="a delta lost"),
+        pytest.param([START, D3, D6, D9, lost(10, 10), *ANEW], [(10, 10)], {"unfounded": 1}, id="nothing was lost"),
+        pytest.param([START, D3, lost(5, 10), *ANEW], [(5, 10)], {"unfounded": 1}, id="says too little"),
+        pytest.param([START, D3, D6, lost(7, 10), D12, D15], [(7, 10)], {"unfounded": 1, "wrong": 2}, id="no snapshot"),
+        pytest.param([START, D3, delta(6, amount="7"), D9, D12, D15], [], {"wrong": 2}, id="a level altered"),
+        pytest.param(
+            [snapshot(1, ("98", "5")), D3, D6, D9, D12, D15], [], {"wrong": 1}, id="a snapshot that is not the book"
+        ),
+        pytest.param([START, D3, D6, D6, D9, D12, D15], [], {"doubled": 1}, id="one twice"),
+    ],
+)
+def test_of_a_book_it_finds(entries, registered, columns):
+    assert found(BOOK, entries, CHANGED, registered=registered) == columns
+
+
+def ticker(s):
+    return entry(s, Ticker(received_ns=1, bid="1", bid_amount="2"))
+
+
+TICKED = Truth([ledger.Ticker(key=TICKER, s=f"book.{i}", first="", bid="1", bid_amount="2") for i in range(1, 6)])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "columns"),
+    [
+        pytest.param([1, 3, 5], {}, id="a part in order"),
+        pytest.param([3, 1, 5], {"inverted": 1}, id="two turned round"),
+        pytest.param([1, 1, 5], {"doubled": 1, "inverted": 1}, id="one twice"),
+        pytest.param([1, 4, 5, 6], {"wrong": 1}, id="one that was never emitted"),
+        pytest.param([1, 3], {"lost": 1}, id="not the last one"),
+    ],
+)
+def test_of_tickers_it_finds(numbers, columns):
+    assert found(TICKER, [ticker(f"book.{i}") for i in numbers], TICKED) == columns
+
+
+PRICES = {"open": "1", "high": "2", "low": "1", "close": "2", "volume": "3"}
+
+
+def candle(second, **others):
+    body = Candle(open_ns=second * SECOND_NS, closed=True, received_ns=1, **{**PRICES, **others})
+    return entry(f"{second * SECOND_NS}.closed", body)
+
+
+CLOSED = Truth(
+    candles=[
+        ledger.Candle(key=CANDLES, s="", first="", open_ns=second * SECOND_NS, closed=True, **PRICES)
+        for second in range(1, 6)
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("entries", "columns"),
+    [
+        pytest.param([candle(i) for i in (2, 3, 4, 5)], {}, id="all since the first"),
+        pytest.param([candle(i) for i in (2, 4, 5)], {"lost": 1}, id="one lost"),
+        pytest.param(
+            [candle(2), candle(3), candle(3), candle(4), candle(5)], {"doubled": 1, "inverted": 1}, id="twice"
+        ),
+        pytest.param([candle(2), candle(3, close="9"), candle(4), candle(5)], {"wrong": 1}, id="one altered"),
+    ],
+)
+def test_of_candles_it_finds(entries, columns):
+    assert found(CANDLES, entries, CLOSED) == columns

@@ -9,6 +9,8 @@ import pytest
 from tests.chaos.link import Link
 from tests.eventually import eventually
 
+pytestmark = pytest.mark.slow
+
 REQUEST, ANSWER = b"12345678", b"answer"
 NO_ANSWER_S = 0.1
 

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import contextmanager
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from ingest.contract.keys import StreamKey
 from ingest.spill import inherit, open_spill
 from tests.eventually import eventually
 from tests.ingest.test_durability import connect, publishing
+
+pytestmark = pytest.mark.slow
 
 TRADES = StreamKey("binance", "trades", "BTC/USDT")
 CAP = 1 << 24

@@ -17,6 +17,8 @@ from ingest.spill import segment
 from ingest.spill.segment import Damaged
 from tests.ingest.spilling import drained, spilling
 
+pytestmark = pytest.mark.slow
+
 PAYLOADS = (b"", b"first", b"", b"\x00" * 9, b"sixth", segment.pack(700, b"a record in a record"))
 
 quick = settings(max_examples=100, derandomize=True, deadline=None)

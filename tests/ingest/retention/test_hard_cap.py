@@ -13,6 +13,8 @@ from ingest.contract.keys import StreamKey
 from tests.eventually import eventually
 from tests.ingest.retention.scene import BOOK, STATUS, TRADES, fill, group, janitor, left, told, write
 
+pytestmark = pytest.mark.slow
+
 TICKER = StreamKey("binance", "ticker", "BTC/USDT")
 
 

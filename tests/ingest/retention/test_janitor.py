@@ -12,6 +12,8 @@ from ingest.contract.keys import StreamKey
 from tests.eventually import eventually
 from tests.ingest.retention.scene import BOOK, TRADES, group, janitor, left, write
 
+pytestmark = pytest.mark.slow
+
 CANDLES = StreamKey("binance", "candles-1m", "BTC/USDT")
 
 

@@ -14,6 +14,8 @@ from tests.eventually import eventually
 from tests.ingest.retention.scene import TRADES, group, janitor, left, reads, told
 from tests.ingest.retention.scene import write as write_now
 
+pytestmark = pytest.mark.slow
+
 DEAD_AFTER_S = 0.4
 TICKER = StreamKey("binance", "ticker", "BTC/USDT")
 

@@ -14,6 +14,8 @@ from ingest.contract import keys
 from ingest.retention import Janitor
 from tests.ingest.retention.scene import TRADES, janitor, left, write
 
+pytestmark = pytest.mark.slow
+
 GROUPS = ("one", "two", "late")
 Trim = Callable[[Redis], Awaitable[object]]
 

@@ -67,6 +67,10 @@ class Replica(Struct, frozen=True):
     exchange: Link
 
 
+class NothingFlows(Exception):
+    """Before anything goes wrong, something must go right; what the workers said."""
+
+
 class Scene:
     """All of it, running."""
 
@@ -89,7 +93,7 @@ class Scene:
         self.troubles: list[str] = []
 
     async def flows(self) -> None:
-        """Return once every stream has entries."""
+        """Return once every stream has entries. Raises NothingFlows."""
         async with self.redis() as redis:
 
             async def all_written() -> bool:
@@ -97,6 +101,9 @@ class Scene:
 
             await self._patiently(all_written, _FLOWS_WITHIN_S, "something flows in every stream")
         await self.is_heard()
+        if self.troubles:
+            words = [replica.process.last_words() for replica in self.replicas]
+            raise NothingFlows("\n".join([*self.troubles, *words]))
 
     async def is_heard(self) -> None:
         """Return once somebody hears the exchange."""

@@ -16,9 +16,9 @@ from deploy.local_redis import LocalRedis
 from ingest.contract.keys import StreamKey
 from tests.chaos.child import Child
 from tests.chaos.chronicle import Chronicle
+from tests.chaos.disk import Disk
 from tests.chaos.exchange import Exchange
 from tests.chaos.link import Link
-from tests.chaos.servers import Disk, chosen
 
 _FLOWS_WITHIN_S = 20
 _SETTLES_WITHIN_S = 75  # an exchange that was asked too much may not answer for a minute
@@ -50,8 +50,8 @@ class Setting(Struct, frozen=True, kw_only=True):
     """The path of another Redis than the one that is found."""
     redis_options: tuple[str, ...] = ("--appendonly", "yes", "--appendfsync", "everysec")
     durability: str = "confirmed"
-    power: bool = False
-    """Whether Redis is to have a disk that remembers what was synced. Needs a C compiler."""
+    disk: bool = False
+    """Whether Redis is to have a disk that remembers what was synced, and can be slow. Needs a C compiler."""
 
     @property
     def keys(self) -> list[StreamKey]:
@@ -176,11 +176,15 @@ async def staged(setting: Setting, folder: Path) -> AsyncIterator[Scene]:
     """A scene for the length of a `with`; at the end nothing of it runs. Raises NoRedis, NoShim."""
     data = folder / "redis"
     data.mkdir()
-    disk = Disk(folder) if setting.power else None
+    disk = Disk(folder) if setting.disk else None
     exchange = Exchange(setting.symbols, setting.keys, setting.rate, setting.seed, folder)
-    server = LocalRedis(data, *setting.redis_options, "--auto-aof-rewrite-percentage", "0")
+    server = LocalRedis(
+        data,
+        *(*setting.redis_options, "--auto-aof-rewrite-percentage", "0"),
+        server=setting.server,
+        env=disk.preload if disk else {},
+    )
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(chosen(setting.server, disk.preload if disk else {}, folder))
         stack.callback(server.stop)
         await asyncio.to_thread(server.start)
         await exchange.start()

@@ -102,6 +102,15 @@ async def _stop(scene: Scene, fault: Fault) -> None:
     _worker(scene, fault).signal(signal.SIGCONT)
 
 
+async def _disk_full(scene: Scene, fault: Fault) -> bool:
+    """The worker's; a life that begins meanwhile has another."""
+    worker = _worker(scene, fault)
+    worker.fill_disk()
+    await asyncio.sleep(fault.for_s)
+    worker.clear_disk()
+    return True
+
+
 @_on_redis
 async def _redis_kill(scene: Scene, fault: Fault) -> None:
     async with scene.redis() as redis:
@@ -127,6 +136,15 @@ async def _oom(scene: Scene, fault: Fault) -> None:
         await redis.config_set("maxmemory", used - 1)
         await asyncio.sleep(fault.for_s)
         await redis.config_set("maxmemory", 0)
+
+
+async def _disk_slow(scene: Scene, fault: Fault) -> bool:
+    """Redis's."""
+    assert scene.disk is not None, "the scene has no disk that can be slow"
+    scene.disk.stall()
+    await asyncio.sleep(fault.for_s)
+    scene.disk.recover()
+    return True
 
 
 @_on_redis
@@ -171,6 +189,7 @@ STRIKES: dict[str, Strike] = {
     "redis-stop": _redis_stop,
     "redis-away": _redis_kill,
     "oom": _oom,
+    "disk-full": _disk_full,
     "reset": _reset,
     "half-open": _half_open,
     "lost-reply": _on_link(lambda link, _: link.snag("lost-reply")),
@@ -181,6 +200,7 @@ STRIKES: dict[str, Strike] = {
     "exchange-half-open": _half_open,
     "exchange-slow": _slow,
     "power": _power,
+    "disk-slow": _disk_slow,
     "flush": _flush,
     "delete": _delete,
     "restart-exchange": _restart_exchange,

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import pytest
 
 from tests.chaos.__main__ import report
+from tests.chaos.disk import NoShim
 from tests.chaos.faults import KINDS, SURVIVED, plan
 from tests.chaos.run import Outcome, play
 from tests.chaos.scene import Setting
-from tests.chaos.servers import NoShim
 from tests.chaos.strikes import STRIKES
 
 pytestmark = pytest.mark.slow
@@ -83,7 +83,7 @@ def test_what_is_commonly_done_instead_does_not_pass(outcomes, control):
 
 async def test_what_a_client_believes_to_be_on_disk_does_not_pass(tmp_path):
     barrier = ("tests.chaos.controls", "barrier")
-    setting = Setting(seed=2, producer=barrier, channels=("trades", "orderbook", "candles-1s"), power=True)
+    setting = Setting(seed=2, producer=barrier, channels=("trades", "orderbook", "candles-1s"), disk=True)
     try:
         outcome = await outcome_of(setting, tmp_path, ("power",), 5, pace=8)
     except NoShim as missing:

@@ -39,8 +39,10 @@ bench: $(READY)  ## Events per second and CPU per event, stage by stage, beside 
 	@$(BIN)/python -m tests.benchmarks
 
 .PHONY: chaos
-chaos: $(READY)  ## Kill, cut, stop and starve everything for a minute, by seed, and account for every event
-	@$(BIN)/python -m tests.chaos --seed 1 2 3 --seconds 60
+chaos: $(READY)  ## Kill, cut, stop and starve everything, by seed, on every server here, and account for every event
+	@$(BIN)/python -m tests.chaos --seed $(SEEDS) --seconds $(SECONDS_OF_CHAOS)
+SEEDS ?= 1 2 3
+SECONDS_OF_CHAOS ?= 60
 
 .PHONY: test
 test: $(READY)  ## All tests

@@ -211,7 +211,7 @@ class Publisher:
             await wire.ask(connection, "SADD", EXCHANGES, self._exchange)
             self._counters.connects += 1
             # The server's word is what counts: where it stands behind what it confirmed, it has lost that.
-            if mended := await mend(connection, digest, self._places):
+            if mended := await mend(connection, digest, self._places, self._tail):
                 self._places |= mended
                 self._send_tail_again()
             await self._send_and_confirm(connection, digest)
@@ -297,7 +297,7 @@ class Publisher:
             self._backlog.confirm(flush.spilled)
         for stream in streams:
             if stream.g:
-                self._places[stream.key] = Place(stream.g, stream.n)
+                self._places[stream.key] = Place(stream.g, stream.n, stream.last)
             counters.appended += stream.appended
             counters.duplicates += stream.handled - stream.appended
             counters.refused += flush.batch.count(stream.key) - stream.handled

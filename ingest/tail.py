@@ -4,6 +4,7 @@ from collections import deque
 from typing import Literal, NamedTuple
 
 from ingest.contract.append import Batch
+from ingest.contract.keys import StreamKey
 
 Durability = Literal["none", "everysec", "confirmed", "always"]
 """When what Redis confirms counts as kept:
@@ -59,6 +60,20 @@ class Tail:
         self._kept.clear()
         self.size_bytes = 0
         return kept
+
+    def resumes(self, key: StreamKey) -> int | None:
+        """The id behind which all of a stream's can be said again, without a hole; None if none can.
+
+        What came late, and belongs before others, does not count.
+        """
+        begin: int | None = None
+        end = 0
+        for kept in self._kept:
+            for first, last in kept.batch.numbered(key):
+                if begin is None or first > end + 1:
+                    begin = first
+                end = max(end, last)
+        return None if begin is None else begin - 1
 
     def _drop(self) -> None:
         self.size_bytes -= self._kept.popleft().size_bytes

@@ -170,12 +170,19 @@ end
 
 -- The server has lost what it had confirmed: from here on, numbers may be given a second time, so they are of another
 -- generation. `first` is "g n" as the caller has just read them, "- 0" for no state: of two who ask, one is heard.
+-- Behind that stands, if nothing is left in the stream, the id behind which its entries are said again or missing.
 function rules.renewal(state, kind, s, first, data)
-  if first ~= string.format('%s %d', state.known, state.n) then return true end
+  local found, last = string.match(first, '^(%S+ %d+) ?(%d*)$')
+  if found ~= string.format('%s %d', state.known, state.n) then return true end
   state.known = ARGV[1]
   set(state, 'g', ARGV[1])
   set(state, 'n', 0)
   xadd(state, kind, s, data)
+  if last ~= '' then
+    set(state, 'last', last)
+    if state.live then set(state, 'live', '0') end
+    redis.call('ZREMRANGEBYSCORE', state.key .. ':gaps', '(' .. last, '+inf')
+  end
   return true
 end
 

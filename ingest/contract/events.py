@@ -174,7 +174,8 @@ Rule = Literal["dense", "window", "range", "snapshot", "gap", "ticker", "candle"
 - ticker: `s` is `SOURCE.MARK`, appended if the mark is above that source's newest.
 - session: a book without ids; `s` is `SESSION.COUNTER`. The writer's next word is appended, and a session begins with
   a snapshot that is its first.
-- renewal: the server has lost what it had confirmed; `first` is "g n" as it stands, and the generation ends there.
+- renewal: the server has lost what it had confirmed; `first` is "g n" as it stands, and the generation ends there. If
+  nothing is left in the stream, the id behind which it goes on may follow: "g n last".
 - candle: `s` is `OPEN_NS.MARK` or `OPEN_NS.closed`, appended if newer, and never after `closed`.
 """
 

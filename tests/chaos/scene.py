@@ -95,15 +95,19 @@ class Scene:
     async def flows(self) -> None:
         """Return once every stream has entries. Raises NothingFlows."""
         async with self.redis() as redis:
-
-            async def all_written() -> bool:
-                return all([await redis.xlen(str(key)) for key in self.keys])
-
-            await self._patiently(all_written, _FLOWS_WITHIN_S, "something flows in every stream")
+            await self.written(redis, self.keys)
         await self.is_heard()
         if self.troubles:
             words = [replica.process.last_words() for replica in self.replicas]
             raise NothingFlows("\n".join([*self.troubles, *words]))
+
+    async def written(self, redis: Redis, keys: Sequence[StreamKey]) -> None:
+        """Return once there is something in each of these streams."""
+
+        async def all_written() -> bool:
+            return all([await redis.xlen(str(key)) for key in keys])
+
+        await self._patiently(all_written, _FLOWS_WITHIN_S, "something flows in every stream")
 
     async def is_heard(self) -> None:
         """Return once somebody hears the exchange."""

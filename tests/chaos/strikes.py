@@ -1,11 +1,12 @@
 """Carries out a plan of faults on a scene, each in a task of its own, so that troubles overlap as they do in life."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from random import Random
 
 from tests.chaos.child import Child
@@ -160,14 +161,26 @@ async def _power(scene: Scene, fault: Fault) -> None:
 
 @_on_redis
 async def _flush(scene: Scene, _fault: Fault) -> None:
-    async with scene.redis() as redis:
+    async with _witnessed(scene), scene.redis() as redis:
         await scene.chronicle.take_all(redis)
+        await scene.written(redis, scene.keys)
 
 
 @_on_redis
 async def _delete(scene: Scene, fault: Fault) -> None:
-    async with scene.redis() as redis:
-        await scene.chronicle.take(redis, Random(fault.at_s).choice(scene.keys))
+    key = Random(fault.at_s).choice(scene.keys)
+    async with _witnessed(scene), scene.redis() as redis:
+        await scene.chronicle.take(redis, key)
+        await scene.written(redis, [key])
+
+
+@contextlib.asynccontextmanager
+async def _witnessed(scene: Scene) -> AsyncIterator[None]:
+    """Nobody dies meanwhile: what a server forgets together with all who knew it is forgotten for good."""
+    async with contextlib.AsyncExitStack() as locks:
+        for replica in scene.replicas:
+            await locks.enter_async_context(replica.process.lock)
+        yield
 
 
 @_on_exchange

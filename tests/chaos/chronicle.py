@@ -16,6 +16,8 @@ class Past(Struct, frozen=True):
     """Of one stream."""
 
     entries: Sequence[RawEntry]
+    chapters: Sequence[Sequence[RawEntry]] = ()
+    """The same as they stood there, if it was taken away meanwhile: what was written again is in several of them."""
     registered: Sequence[Range] = ()
     """The gaps that the server keeps."""
     witnessed: Sequence[RawEntry] = ()
@@ -43,7 +45,7 @@ class Chronicle:
                 at_once.xrange(str(key)).zrange(key.gaps, 0, -1)
             *found, _ = await at_once.flushall().execute()
         pasts = zip(self._keys, found[::2], found[1::2], strict=True)
-        self._taken.append({key: Past(entries, _ranges(members)) for key, entries, members in pasts})
+        self._taken.append({key: Past(entries, registered=_ranges(members)) for key, entries, members in pasts})
 
     async def witness(self, redis: Redis) -> None:
         """Read on, as a reader does who does not forget what it saw."""
@@ -53,13 +55,14 @@ class Chronicle:
     async def past(self, redis: Redis, key: StreamKey) -> Past:
         """All that ever stood in a stream, in the order in which it first came; what came again stands where it did."""
         chapters = [taken[key] for taken in self._taken if key in taken]
-        chapters.append(Past(await _read(redis, key, "-"), _ranges(await redis.zrange(key.gaps, 0, -1))))
+        registered = _ranges(await redis.zrange(key.gaps, 0, -1))
+        chapters.append(Past(await _read(redis, key, "-"), registered=registered))
         entries: list[RawEntry] = []
         for chapter in reversed(chapters):
             again = {_identity(fields) for _, fields in entries}
             entries = [entry for entry in chapter.entries if _identity(entry[1]) not in again] + entries
-        registered = {lost for chapter in chapters for lost in chapter.registered}
-        return Past(entries, sorted(registered), self._witnessed[key])
+        all_registered = sorted({lost for chapter in chapters for lost in chapter.registered})
+        return Past(entries, [chapter.entries for chapter in chapters], all_registered, self._witnessed[key])
 
 
 async def _read(redis: Redis, key: StreamKey, first: str) -> list[RawEntry]:

@@ -61,20 +61,26 @@ def gaps_of_trades(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -
 
 
 def gaps_of_book(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iterator[Finding]:
-    """A gap reaches from what stands before it to the snapshot behind it, and a delta in between is missing."""
-    written = {entry.s for entry in entries if isinstance(entry.event, Delta)}
+    """A gap reaches from what stands before it to the snapshot behind it, and a delta in between is missing.
+
+    A generation may begin with a gap that reaches back: what was taken away before its writer heard that it was there.
+    """
     starts, deltas = [int(record.first) for record in emitted], [(int(r.first), int(r.s), r.s) for r in emitted]
     numbered = [entry for entry in entries if isinstance(entry.event, Delta | Snapshot) or lost_range(entry)]
+    ends: set[int] = set()
     for before, entry, behind in zip([None, *numbered], numbered, [*numbered[1:], None], strict=False):
+        ends.add(_end(entry))
         lost = lost_range(entry)
         if lost is None:
             continue
         first, last = lost
-        if before is not None and _end(before) != first - 1:
+        reaches_back = before is not None and before.g != entry.g
+        if before is not None and first - 1 != _end(before) and not (reaches_back and first - 1 in ends):
             yield "unfounded", f"{first}-{last} is registered as lost behind {before.type} {_end(before)}"
         if behind is not None and not (isinstance(behind.event, Snapshot) and int(behind.s) == last):
             yield "unfounded", f"{first}-{last} is registered as lost before {behind.type} {behind.s}"
         near = deltas[max(0, bisect_right(starts, first) - 1) : bisect_right(starts, last)]
+        written = {e.s for e in numbered if isinstance(e.event, Delta) and (e.g == entry.g or not reaches_back)}
         missing = [s for begin, end, s in near if end >= first and begin <= last and s not in written]
         if not missing:
             yield "unfounded", f"{first}-{last} is registered as lost, but no delta of it is missing"

@@ -51,6 +51,22 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 def judge(key: str, past: Past, lives: Sequence[Truth]) -> Verdict:
     """What became of what was emitted, in each of the exchange's lives; where one ends and another begins is said."""
+    verdict = _over_lives(key, past, lives)
+    holes = [words for chapter in past.chapters or [past.entries] for words in _holes(_readable(chapter))]
+    words = (*holes, *verdict.words)[:_EXAMPLES]
+    return structs.replace(verdict, wrong=verdict.wrong + len(holes), words=words)
+
+
+def _holes(entries: Iterable[Entry]) -> Iterator[str]:
+    """Numbers go on by one, and from 1 in each generation."""
+    g, n = "", 0
+    for entry in entries:
+        if entry.n != (n + 1 if entry.g == g else 1):
+            yield f"n={entry.n} of {entry.g} stands behind n={n} of {g}"
+        g, n = entry.g, entry.n
+
+
+def _over_lives(key: str, past: Past, lives: Sequence[Truth]) -> Verdict:
     series = list(_series(past))
     if len(series) == len(lives):
         verdicts = [_judge(key, part, truth) for part, truth in zip(series, lives, strict=True)]
@@ -112,8 +128,12 @@ def _verdict(report: StreamReport, faults: Sequence[Finding], *, before_is_lost:
         doubled=report.duplicates + found["doubled"],
         inverted=report.disorder,
         unfounded=found["unfounded"],
-        wrong=report.breaks + report.unreadable + report.invented + report.differs + found["wrong"],
-        words=(*report.examples, *(words for kind, words in faults if kind != "gap"))[:_EXAMPLES],
+        # Not the report's breaks: here chapters stand joined that were not.
+        wrong=report.unreadable + report.invented + report.differs + found["wrong"],
+        words=(
+            *(words for words in report.examples if not words.startswith("n=")),
+            *(words for kind, words in faults if kind != "gap"),
+        )[:_EXAMPLES],
     )
 
 

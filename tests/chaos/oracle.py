@@ -2,10 +2,11 @@
 
 `ingest.audit` decides what is lost, doubled, turned round, altered or invented. What it lets pass is decided here:
 every loss has one event with its exact range, no event stands without a loss, every book is right at every entry,
-every closed candle is there once, every ticker was said.
+every closed candle is there once or in a gap, every ticker was said, and where some are left out the stream says so.
 """
 
-from collections import Counter
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from itertools import pairwise
@@ -15,7 +16,7 @@ from msgspec import Struct, msgpack, structs
 from ingest.audit.account import Account
 from ingest.audit.report import StreamReport
 from ingest.contract.codec import Entry, UnreadableEntry, decode
-from ingest.contract.events import Candle, Delta, Gap, Snapshot, Ticker, Trade
+from ingest.contract.events import Candle, Delta, Gap, Snapshot, Status, Ticker, Trade
 from ingest.contract.keys import parse_key
 from ingest.simulator import ledger
 from tests.chaos.books import books
@@ -113,6 +114,7 @@ def _judge(key: str, past: Past, truth: Truth) -> Verdict:
         faults += _tickers(entries, truth.emitted)
     else:
         faults += _candles(entries, truth.candles)
+    faults += _statuses(entries)
     return _verdict(report, faults, before_is_lost=channel == "trades")
 
 
@@ -165,26 +167,73 @@ def _renamed(entries: Sequence[Entry], witnessed: Iterable[RawEntry]) -> Iterato
 
 
 def _tickers(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iterator[Finding]:
-    """Some of what was said, and of each source what it said last: by then nothing was wrong any more."""
-    heard = {entry.s for entry in entries if isinstance(entry.event, Ticker)}
-    for s in sorted(heard - {record.s for record in emitted}):
-        yield "wrong", f"ticker {s} was never emitted"
-    newest = {record.s.partition(".")[0]: record.s for record in emitted}
-    for s in newest.values():
-        if s not in heard:
-            yield "lost", f"ticker {s} was the last one, and is not in the stream"
+    """Of each source what it said, in order, up to the last; where some of it is left out, `stale` stands there.
+
+    A `stale` where nothing was left out is harmless: nobody listened for a while, and nothing was said.
+    """
+    said = {record.s: i for i, record in enumerate(emitted)}
+    sources: dict[str, list[int]] = defaultdict(list)
+    for s, i in said.items():
+        sources[s.rpartition(".")[0]].append(i)
+    heard: dict[str, int] = {}
+    silent: set[str] = set()
+    for entry in entries:
+        if _is_stale(entry):
+            silent.update(heard)
+        if not isinstance(entry.event, Ticker):
+            continue
+        source = entry.s.rpartition(".")[0]
+        if entry.s not in said:
+            yield "wrong", f"ticker {entry.s} was never emitted"
+            continue
+        now, before = said[entry.s], heard.get(source, said[entry.s])
+        left_out = bisect_left(sources[source], now) - bisect_right(sources[source], before)
+        if left_out > 0 and source not in silent:
+            yield "lost", f"{left_out} tickers before {entry.s} are not there, and nothing says that it was silent"
+        heard[source] = now
+        silent.discard(source)
+    for source, indices in sources.items():
+        if heard.get(source) != indices[-1]:
+            yield "lost", f"ticker {emitted[indices[-1]].s} was the last one, and is not in the stream"
+
+
+def _is_stale(entry: Entry) -> bool:
+    return isinstance(entry.event, Status) and entry.event.state == "stale"
+
+
+def _statuses(entries: Sequence[Entry]) -> Iterator[Finding]:
+    """A word about the stream is not repeated before something has come that it does not hold for."""
+    said = None
+    for entry in entries:
+        match entry.event:
+            case Status(state=state):
+                if state == said:
+                    yield "wrong", f"status {entry.s} says {state} once more"
+                said = state
+            case Gap(after_g=str()):
+                said = None
+            case Ticker() | Snapshot() | Delta():
+                said = said if said == "live" else None
 
 
 def _candles(entries: Sequence[Entry], truth: Sequence[ledger.Candle]) -> Iterator[Finding]:
-    """From the first closed one that is there: each of them, but where a gap in time says otherwise."""
-    closed = {e.event.open_ns: e.event for e in entries if isinstance(e.event, Candle) and e.event.closed}
+    """From the first closed one that is there: each of them once and right, but where a gap in time says otherwise."""
+    closed = [e for e in entries if isinstance(e.event, Candle) and e.event.closed]
+    heard = {e.event.open_ns: e.event for e in closed}
     spans = [e.event for e in entries if isinstance(e.event, Gap) and e.event.from_ns is not None]
-    oldest = min(closed, default=None)
+    in_order = {e.event.open_ns for e in closed if not e.late}
+    for gap in spans:
+        if there := [open_ns for open_ns in in_order if _covers(gap, open_ns)]:
+            yield "unfounded", f"{gap.from_ns}-{gap.to_ns} is registered as lost, but candle {there[0]} is there"
+    oldest = min(heard, default=None)
     for said in truth:
-        heard = closed.get(said.open_ns)
-        if heard is None:
-            excused = any((gap.from_ns or 0) <= said.open_ns <= (gap.to_ns or 0) for gap in spans)
-            if oldest is not None and said.open_ns >= oldest and not excused:
+        candle = heard.get(said.open_ns)
+        if candle is None:
+            if oldest is not None and said.open_ns >= oldest and not any(_covers(gap, said.open_ns) for gap in spans):
                 yield "lost", f"candle {said.s} closed and is not in the stream"
-        elif any(getattr(heard, name) != getattr(said, name) for name in ("open", "high", "low", "close", "volume")):
-            yield "wrong", f"candle {said.s} was {said}, the entry says {heard}"
+        elif any(getattr(candle, name) != getattr(said, name) for name in ("open", "high", "low", "close", "volume")):
+            yield "wrong", f"candle {said.s} was {said}, the entry says {candle}"
+
+
+def _covers(gap: Gap, open_ns: int) -> bool:
+    return (gap.from_ns or 0) <= open_ns <= (gap.to_ns or 0)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -94,20 +94,26 @@ class Scene:
 
     async def flows(self) -> None:
         """Return once every stream has entries. Raises NothingFlows."""
-        async with self.redis() as redis:
-            await self.written(redis, self.keys)
+        await self.moves(dict.fromkeys(self.keys, ("", 0)))
         await self.is_heard()
         if self.troubles:
             words = [replica.process.last_words() for replica in self.replicas]
             raise NothingFlows("\n".join([*self.troubles, *words]))
 
-    async def written(self, redis: Redis, keys: Sequence[StreamKey]) -> None:
-        """Return once there is something in each of these streams."""
+    async def standings(self, keys: Sequence[StreamKey]) -> dict[StreamKey, tuple[str, int]]:
+        """Generation and number of each stream's newest entry."""
+        async with self.redis() as redis:
+            found = [(key, await redis.hmget(key.state, "g", "n")) for key in keys]
+        return {key: (g.decode(), int(n)) if g else ("", 0) for key, (g, n) in found}
 
-        async def all_written() -> bool:
-            return all([await redis.xlen(str(key)) for key in keys])
+    async def moves(self, since: Mapping[StreamKey, tuple[str, int]]) -> None:
+        """Return once there is something newer in each of these streams, or it began anew."""
 
-        await self._patiently(all_written, _FLOWS_WITHIN_S, "something flows in every stream")
+        async def all_moved() -> bool:
+            now = await self.standings(list(since))
+            return all(now[key][0] not in ("", g) or now[key][1] > n for key, (g, n) in since.items())
+
+        await self._patiently(all_moved, _FLOWS_WITHIN_S, f"{len(since)} streams go on")
 
     async def is_heard(self) -> None:
         """Return once somebody hears the exchange."""

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from random import Random
 
+from ingest.contract.keys import StreamKey
 from tests.chaos.child import Child
 from tests.chaos.faults import Fault
 from tests.chaos.link import Link
@@ -148,6 +149,15 @@ async def _disk_slow(scene: Scene, fault: Fault) -> bool:
     return True
 
 
+async def _disk_slow(scene: Scene, fault: Fault) -> bool:
+    """Redis's."""
+    assert scene.disk is not None, "the scene has no disk that can be slow"
+    scene.disk.stall()
+    await asyncio.sleep(fault.for_s)
+    scene.disk.recover()
+    return True
+
+
 @_on_redis
 async def _power(scene: Scene, fault: Fault) -> None:
     assert scene.disk is not None, "the scene has no disk that remembers what was synced"
@@ -160,27 +170,43 @@ async def _power(scene: Scene, fault: Fault) -> None:
 
 
 @_on_redis
+async def _power(scene: Scene, fault: Fault) -> None:
+    assert scene.disk is not None, "the scene has no disk that remembers what was synced"
+    async with _witnessed(scene, scene.keys):
+        async with scene.redis() as redis:
+            await scene.chronicle.witness(redis)
+        await asyncio.to_thread(scene.server.kill)
+        scene.disk.forget(scene.server.folder)
+        await asyncio.sleep(fault.for_s)
+        await asyncio.to_thread(scene.server.start)
+
+
+@_on_redis
 async def _flush(scene: Scene, _fault: Fault) -> None:
-    async with _witnessed(scene), scene.redis() as redis:
+    async with _witnessed(scene, scene.keys), scene.redis() as redis:
         await scene.chronicle.take_all(redis)
-        await scene.written(redis, scene.keys)
 
 
 @_on_redis
 async def _delete(scene: Scene, fault: Fault) -> None:
     key = Random(fault.at_s).choice(scene.keys)
-    async with _witnessed(scene), scene.redis() as redis:
+    async with _witnessed(scene, [key]), scene.redis() as redis:
         await scene.chronicle.take(redis, key)
-        await scene.written(redis, [key])
 
 
 @contextlib.asynccontextmanager
-async def _witnessed(scene: Scene) -> AsyncIterator[None]:
-    """Nobody dies meanwhile: what a server forgets together with all who knew it is forgotten for good."""
+async def _witnessed(scene: Scene, keys: Sequence[StreamKey]) -> AsyncIterator[None]:
+    """Every worker has written to the streams, and lives until they go on.
+
+    What a server forgets together with somebody who knew it, somebody else may not know to be missing.
+    """
     async with contextlib.AsyncExitStack() as locks:
         for replica in scene.replicas:
             await locks.enter_async_context(replica.process.lock)
+        await scene.moves(await scene.standings(keys))
+        before = await scene.standings(keys)
         yield
+        await scene.moves(before)
 
 
 @_on_exchange

@@ -33,7 +33,7 @@ SURVIVED = {
     "redis-stop": Kind(15, 2, 4),
     "redis-away": Kind(20, 8, 15),
     "oom": Kind(8, 1, 2),
-    "disk-full": Kind(8, 2, 5),
+    "disk-full": Kind(5, 2, 5),
     "reset": Kind(4),
     "half-open": Kind(15),
     "lost-reply": Kind(3),

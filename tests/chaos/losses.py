@@ -23,14 +23,17 @@ def lost_range(entry: Entry) -> Range | None:
 def registry(entries: Sequence[Entry], registered: Sequence[Range]) -> Iterator[Finding]:
     """What the server keeps as lost is what the entries say, less what came late; and no id is lost twice."""
     said = sorted(lost for entry in entries if (lost := lost_range(entry)))
-    yield from [("gap", "")] * len(said)
     for (first, last), (next_first, next_last) in pairwise(said):
         if next_first <= last:
             yield "unfounded", f"{next_first}-{next_last} was registered although {first}-{last} was"
-    late = sorted(int(entry.s) for entry in entries if entry.late)
-    open_still = [part for lost in said for part in _without(lost, late)]
-    if open_still != sorted(registered):
+    if (open_still := lost_still(entries)) != sorted(registered):
         yield "unfounded", f"entries say that {open_still} is lost, the server keeps {sorted(registered)}"
+
+
+def lost_still(entries: Sequence[Entry]) -> list[Range]:
+    """What the entries say is lost, less what came late."""
+    late = sorted(int(entry.s) for entry in entries if entry.late)
+    return sorted(part for entry in entries if (lost := lost_range(entry)) for part in _without(lost, late))
 
 
 def _without(lost: Range, late: Sequence[int]) -> Iterator[Range]:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from random import Random
 
+from ingest.contract import keys
 from ingest.contract.keys import StreamKey
 from tests.chaos.child import Child
 from tests.chaos.faults import Fault
@@ -16,6 +17,7 @@ from tests.chaos.link import Link
 from tests.chaos.scene import Scene
 
 _SLOW_FOR_S = 2.0
+_NO_JANITOR_MS = 10_000
 
 Act = Callable[[Scene, Fault], Awaitable[None]]
 Strike = Callable[[Scene, Fault], Awaitable[bool]]
@@ -134,6 +136,8 @@ async def _redis_stop(scene: Scene, fault: Fault) -> None:
 @_on_redis
 async def _oom(scene: Scene, fault: Fault) -> None:
     async with scene.redis() as redis:
+        # Where memory is short a janitor trims what nobody has read, and says so; but that is another story.
+        await redis.set(keys.lease("binance", "janitor"), "chaos", px=_NO_JANITOR_MS)
         used = int((await redis.info("memory"))["used_memory"])
         await redis.config_set("maxmemory", used - 1)
         await asyncio.sleep(fault.for_s)
@@ -195,7 +199,7 @@ async def _delete(scene: Scene, fault: Fault) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _witnessed(scene: Scene, keys: Sequence[StreamKey]) -> AsyncIterator[None]:
+async def _witnessed(scene: Scene, streams: Sequence[StreamKey]) -> AsyncIterator[None]:
     """Every worker has written to the streams, and lives until they go on.
 
     What a server forgets together with somebody who knew it, somebody else may not know to be missing.
@@ -203,8 +207,8 @@ async def _witnessed(scene: Scene, keys: Sequence[StreamKey]) -> AsyncIterator[N
     async with contextlib.AsyncExitStack() as locks:
         for replica in scene.replicas:
             await locks.enter_async_context(replica.process.lock)
-        await scene.moves(await scene.standings(keys))
-        before = await scene.standings(keys)
+        await scene.moves(await scene.standings(streams))
+        before = await scene.standings(streams)
         yield
         await scene.moves(before)
 

@@ -65,7 +65,8 @@ def judge(key: str, past: Past, lives: Sequence[Truth]) -> Verdict:
         candles = [candle for life in lives for candle in life.candles]
         lives = [Truth([record for life in lives for record in life.emitted], None, candles)]
     chapters = [list(_readable(chapter.entries)) for chapter in past.chapters]
-    whole = _told_once(chapters)
+    # Of a state, an old one that is written again later than a new one is not the same as before.
+    whole = [*chain.from_iterable(chapters)] if channel == "ticker" else _told_once(chapters)
     findings = [
         *_unreadable(past, chapters),
         *_renamed(whole, past.witnessed),
@@ -230,7 +231,7 @@ def _renamed(entries: Sequence[Entry], witnessed: Iterable[RawEntry]) -> Iterato
 
 
 def _tickers(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iterator[Finding]:
-    """Of each source what it said, in order, up to the last; where some of it is left out, `stale` stands there.
+    """Of each source what it said, up to the last; where some of it is left out, `stale` or a loss of Redis's is told.
 
     A `stale` where nothing was left out is harmless: nobody listened for a while, and nothing was said.
     """
@@ -245,7 +246,7 @@ def _tickers(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iter
     heard: dict[str, int] = {}
     silent: set[str] = set()
     for entry in entries:
-        if _is_stale(entry):
+        if _is_silence(entry):
             silent.update(heard)
         if not isinstance(entry.event, Ticker):
             continue
@@ -269,8 +270,11 @@ def _source(s: str) -> str:
     return s.rpartition(".")[0]
 
 
-def _is_stale(entry: Entry) -> bool:
-    return isinstance(entry.event, Status) and entry.event.state == "stale"
+def _is_silence(entry: Entry) -> bool:
+    match entry.event:
+        case Status(state="stale") | Gap(after_g=str()):
+            return True
+    return False
 
 
 def _statuses(entries: Sequence[Entry]) -> Iterator[Finding]:

@@ -289,8 +289,10 @@ class Publisher:
     def _settle(self, call: _Call, reply: Sequence[bytes]) -> None:
         counters, flush = self._counters, call.flush
         streams = appended(flush.batch, reply)
-        if lost := [str(stream.key) for stream in streams if stream.lost]:
-            raise ServerLost(f"the server lost {', '.join(lost)}")
+        if lost := [stream for stream in streams if stream.lost]:
+            for stream in lost:
+                self._places.setdefault(stream.key, Place(stream.g or "-", stream.n, stream.last))
+            raise ServerLost(f"the server lost {', '.join(str(stream.key) for stream in lost)}")
         self._unconfirmed.popleft()
         self._keep(call)
         if flush.spilled is not None:

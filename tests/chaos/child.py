@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
@@ -25,8 +26,10 @@ class Child:
         self._command = command
         self._env = {**os.environ, **env}
         self._process: subprocess.Popen[bytes] | None = None
+        self._started_s = 0.0
 
     def start(self) -> None:
+        self._started_s = time.monotonic()
         self._process = subprocess.Popen(
             [sys.executable, "-m", *self._command],
             stdout=subprocess.PIPE,
@@ -36,6 +39,11 @@ class Child:
         )
         # Not into the file itself: what the process says is no file of its own, and its disk may be full.
         threading.Thread(target=self._note, args=(self._process.stdout,), daemon=True).start()
+
+    @property
+    def age_s(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self._started_s
 
     def alive(self) -> bool:
         """Whether it was started and has not ended, of itself or by us."""

@@ -18,6 +18,7 @@ from tests.chaos.scene import Scene
 
 _SLOW_FOR_S = 2.0
 _NO_JANITOR_MS = 10_000
+_WRITES_WITHIN_S = 4.0
 
 Act = Callable[[Scene, Fault], Awaitable[None]]
 Strike = Callable[[Scene, Fault], Awaitable[bool]]
@@ -207,6 +208,7 @@ async def _witnessed(scene: Scene, streams: Sequence[StreamKey]) -> AsyncIterato
     async with contextlib.AsyncExitStack() as locks:
         for replica in scene.replicas:
             await locks.enter_async_context(replica.process.lock)
+            await asyncio.sleep(max(0.0, _WRITES_WITHIN_S - replica.process.age_s))
         await scene.moves(await scene.standings(streams))
         before = await scene.standings(streams)
         yield

@@ -155,6 +155,15 @@ async def test_a_stream_that_is_deleted_without_its_state_is_born_again_just_so(
     )
 
 
+async def test_a_stream_that_is_deleted_is_told_as_lost_by_whoever_writes_to_it_next(redis, redis_server):
+    async with publishing(redis_server.url) as publisher:
+        await confirmed(publisher, trade(1), trade(2))
+    await redis.delete(str(TRADES))
+    async with publishing(redis_server.url) as publisher:
+        await confirmed(publisher, trade(3))
+    assert await said(redis, TRADES) == ["after 0", "3"]
+
+
 @pytest.mark.parametrize("also", [(), (TRADES.state, BOOK.state)])
 async def test_a_stream_that_is_gone_goes_on_where_it_stood_so_that_a_hole_shows(redis, redis_server, also):
     """Nothing is kept here, and of a book what is kept is of no use without a snapshot."""

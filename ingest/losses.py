@@ -1,16 +1,18 @@
 """What a server has lost of what it had confirmed: found by where its streams stand, ended by a new generation."""
 
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import structlog
 from redis.asyncio.connection import AbstractConnection
 
 from ingest import wire
-from ingest.contract.append import appended, batch
+from ingest.contract import keys
+from ingest.contract.append import Appended, appended, batch
 from ingest.contract.events import Event, Gap
-from ingest.contract.keys import StreamKey
+from ingest.contract.keys import StreamKey, parse_key
 from ingest.tail import Tail
 
 log = structlog.get_logger()
@@ -26,6 +28,7 @@ class Place(NamedTuple):
 
 
 _NOWHERE = Place("-", 0)
+_RUN_ID = re.compile(r"(?<=run_id:)\w+")
 
 
 async def mend(
@@ -63,9 +66,36 @@ async def mend(
     return mended
 
 
-async def _look(
-    connection: AbstractConnection, streams: Mapping[StreamKey, Place]
-) -> dict[StreamKey, tuple[Place, bool]]:
+async def doubt(
+    connection: AbstractConnection, digest: str, exchange: str, places: Mapping[StreamKey, Place]
+) -> dict[StreamKey, Place]:
+    """Once after each start of the server: begin a new generation in every stream that stands elsewhere than we know.
+
+    It may have lost something that only others knew of, who may be dead: numbers that they were told must not be given
+    again. Where these streams stand now.
+    """
+    run_id = _RUN_ID.search((await wire.ask(connection, "INFO", "server")).decode())
+    if run_id is None or await wire.ask(connection, "GET", keys.run(exchange)) == run_id[0].encode():
+        return {}
+    await wire.say(connection, "SMEMBERS", keys.streams(exchange))
+    streams = [parse_key(member.decode()) for member in await connection.read_response()]
+    found = await _look(connection, [key for key in streams if key.channel not in keys.SERVICES])
+    doubtful = {
+        key: place for key, (place, exists) in found.items() if exists and place not in (_NOWHERE, places.get(key))
+    }
+    now: tuple[Appended, ...] = ()
+    if doubtful:
+        log.warning("the server started again and may have lost entries", exchange=exchange, streams=len(doubtful))
+        renewals = [_rollback(key, place, place.n, f"{place.g} {place.n}") for key, place in doubtful.items()]
+        renewed = batch(secrets.token_hex(4), renewals)
+        await wire.write(connection, wire.call(digest, renewed.arguments()))
+        # Where it was not heard, somebody has written meanwhile, who has doubted before.
+        now = appended(renewed, await connection.read_response())
+    await wire.ask(connection, "SET", keys.run(exchange), run_id[0])
+    return {stream.key: Place(stream.g, stream.n, stream.last) for stream in now if stream.appended and stream.g}
+
+
+async def _look(connection: AbstractConnection, streams: Collection[StreamKey]) -> dict[StreamKey, tuple[Place, bool]]:
     """Where the streams stand, and whether there is anything in them."""
     for key in streams:
         await wire.say(connection, "HMGET", key.state, "g", "n", "last")

@@ -22,7 +22,7 @@ from ingest.contract import keys
 from ingest.contract.append import SCRIPT, Appended, Batch, appended, batch
 from ingest.contract.events import Event
 from ingest.contract.keys import EXCHANGES, StreamKey, line_key
-from ingest.losses import Place, mend
+from ingest.losses import Place, doubt, mend
 from ingest.refusals import Refusals
 from ingest.spill import Spill
 from ingest.tail import Durability, Kept, Tail
@@ -214,6 +214,7 @@ class Publisher:
             if mended := await mend(connection, digest, self._places, self._tail):
                 self._places |= mended
                 self._send_tail_again()
+            self._places |= await doubt(connection, digest, self._exchange, self._places)
             await self._send_and_confirm(connection, digest)
         finally:
             await connection.disconnect(nowait=True)

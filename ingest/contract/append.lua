@@ -222,7 +222,7 @@ end
 local function append(state, expected, position, count)
   -- A stream that was deleted alone has its state still: what was in it is gone all the same.
   if expected ~= '' and state.known ~= expected then return 'lost', 0 end
-  if state.n > 0 and ARGV[position] ~= 'renewal' and redis.call('EXISTS', state.key) == 0 then return 'lost', 0 end
+  if line and state.n > 0 and redis.call('EXISTS', state.key) == 0 then return 'lost', 0 end
   for handled = 0, count - 1 do
     local i = position + 5 * handled
     if not rules[ARGV[i]](state, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]) then

@@ -18,6 +18,7 @@ from tests.eventually import eventually
 
 pytestmark = pytest.mark.slow
 
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 TRADES = StreamKey("binance", "trades", "BTC/USDT")
 TICKER = StreamKey("binance", "ticker", "BTC/USDT")
 BOOK = StreamKey("binance", "orderbook", "BTC/USDT")
@@ -173,6 +174,24 @@ async def test_a_stream_that_is_gone_goes_on_where_it_stood_so_that_a_hole_shows
         await confirmed(publisher, trade(4), delta(4))
         refusals = publisher.take_refusals([TRADES, BOOK])
     assert [(refusal.key, refusal.last) for refusal in refusals] == [(TRADES, "2"), (BOOK, "3")]
+
+
+async def test_numbers_are_not_given_again_by_a_worker_that_does_not_know_what_the_server_had(tmp_path):
+    """It began after the server did: of what was lost in between, another may have known, who is dead."""
+    with local_redis(*DURABLE) as server:
+        async with publishing(server.url) as publisher:
+            await confirmed(publisher, trade(1), trade(2))
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(server.start)
+            await confirmed(publisher, trade(3))
+        async with publishing(server.url) as publisher:
+            await confirmed(publisher, trade(4))
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+        async with publishing(server.url) as publisher:
+            await confirmed(publisher, trade(5))
+        async with connect(server.url) as redis:
+            assert await said(redis, TRADES) == ["1", "2", "3", "4", "after 4", "5"]
 
 
 async def test_two_producers_that_find_the_same_loss_make_one_generation_of_it(redis, redis_server):

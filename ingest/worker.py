@@ -15,6 +15,8 @@ from ingest.publisher import Publisher
 from ingest.rest import Rest
 from ingest.tasks import pause, together
 
+_DRAINED_EVERY_S = 0.05
+
 log = structlog.get_logger()
 
 
@@ -108,6 +110,9 @@ class Worker:
 
     async def _positions(self, streams: Sequence[StreamKey], stopping: asyncio.Event) -> Mapping[StreamKey, str]:
         """Where the streams stand: the server's word, waited for."""
+        # What a dead worker left to be written comes first: only behind that is where we begin.
+        while self._publisher.counters.spilled + self._publisher.counters.unconfirmed and not stopping.is_set():
+            await pause(stopping, _DRAINED_EVERY_S)
         failures = 0
         while not stopping.is_set():
             try:

@@ -73,6 +73,9 @@ def simulate(
     symbols: Annotated[str, typer.Option(help="What to trade, separated by commas")] = "BTC/USDT,ETH/USDT",
     rate: Annotated[int, typer.Option(min=0, help="Market actions a second over all symbols")] = 200,
     seed: Annotated[int, typer.Option(help="The same seed trades the same")] = 1,
+    series: Annotated[
+        int, typer.Option(min=0, max=7, help="How often it has begun to count anew, each time from lower ids")
+    ] = 0,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="On 127.0.0.1, for WebSocket and REST; 0 for a free one")
     ] = 0,
@@ -88,7 +91,7 @@ def simulate(
         else:
             _until_stopped(
                 lambda stopping: simulate_exchange(
-                    stopping, symbols=wanted, rate=rate, seed=seed, port=port, ledger=ledger
+                    stopping, symbols=wanted, rate=rate, seed=seed, series=series, port=port, ledger=ledger
                 )
             )
     except (OSError, ValueError) as wrong:

@@ -22,6 +22,7 @@ from ingest.contract import keys
 from ingest.contract.append import SCRIPT, Appended, Batch, appended, batch
 from ingest.contract.events import Event
 from ingest.contract.keys import EXCHANGES, StreamKey, line_key
+from ingest.exchanges.exchange import Standing
 from ingest.losses import Place, mend
 from ingest.refusals import Refusals
 from ingest.spill import Spill
@@ -110,6 +111,9 @@ class Publisher:
         self._durability = durability
         self._tail = Tail()
         self._places: dict[StreamKey, Place] = {}
+        self._fences: dict[StreamKey, int] = {}
+        self._beginning: set[StreamKey] = set()
+        """Streams that begin anew in a flush in flight: in which generation they go on, its reply says."""
         self._refusals = Refusals()
         self._complaints = Complaints(exchange=exchange, redis=address(redis))
         self._wake = asyncio.Event()
@@ -157,14 +161,18 @@ class Publisher:
             self._below.set()
         return taken
 
-    async def positions(self, streams: Sequence[StreamKey]) -> dict[StreamKey, str]:
-        """The ids at which the streams stand, of those that have any. Raises RedisError, OSError."""
+    async def standings(self, streams: Sequence[StreamKey]) -> dict[StreamKey, Standing]:
+        """Where the streams stand, of those that have a state. Raises RedisError, OSError."""
         pipeline = self._redis.pipeline(transaction=False)
         for key in streams:
-            pipeline.hget(key.state, "last")
+            pipeline.hgetall(key.state)
         with wire.closed_is_away():
-            lasts: list[bytes | None] = await pipeline.execute()
-        return {key: last.decode() for key, last in zip(streams, lasts, strict=True) if last is not None}
+            states: list[dict[bytes, bytes]] = await pipeline.execute()
+        return {key: _standing(state) for key, state in zip(streams, states, strict=True) if state}
+
+    def fence(self, streams: Collection[StreamKey], number: int) -> None:
+        """Write to these only while nobody with a higher number has."""
+        self._fences.update((key, number) for key in streams)
 
     def finish(self) -> None:
         """Ask `run` to end once everything in memory is written, or when Redis stays away for five more seconds."""
@@ -242,6 +250,7 @@ class Publisher:
         again = deque(self._unconfirmed)
         self._line, number = secrets.token_hex(4), 0
         self._calls.clear()
+        self._beginning.clear()
         while not confirming.done() and not self._finished:
             if again:
                 flush = again.popleft()
@@ -252,8 +261,13 @@ class Publisher:
                 await self._wake.wait()
                 continue
             number += 1
-            known = {key: self._places[key].g for key in flush.batch.streams if key in self._places}
-            command = wire.call(digest, flush.batch.arguments(known, self._line, number))
+            known = {
+                key: self._places[key].g
+                for key in flush.batch.streams
+                if key in self._places and key not in self._beginning
+            }
+            command = wire.call(digest, flush.batch.arguments(known, self._line, number, self._fences))
+            self._beginning.update(flush.batch.restarts)
             self._calls.append(_Call(flush, self._line, number, len(command)))
             await wire.write(connection, command)
 
@@ -292,6 +306,7 @@ class Publisher:
         if lost := [str(stream.key) for stream in streams if stream.lost]:
             raise ServerLost(f"the server lost {', '.join(lost)}")
         self._unconfirmed.popleft()
+        self._beginning.difference_update(flush.batch.restarts)
         self._keep(call)
         if flush.spilled is not None:
             self._backlog.confirm(flush.spilled)
@@ -346,3 +361,9 @@ class Publisher:
             raise CannotAppend(f"{address(self._redis)}: {error}; {what_to_do} ({waiting} events are not written)")
         self._failures += 1
         self._complaints.say(str(error) or type(error).__name__, waiting=waiting)
+
+
+def _standing(state: dict[bytes, bytes]) -> Standing:
+    marks = sorted(name[7:] + b"." + mark for name, mark in state.items() if name.startswith(b"ticker."))
+    position = state.get(b"last") or b" ".join(marks)
+    return Standing(state[b"g"].decode(), int(state[b"n"]), position.decode() or None)

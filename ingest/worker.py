@@ -111,7 +111,8 @@ class Worker:
         failures = 0
         while not stopping.is_set():
             try:
-                return await self._publisher.positions(streams)
+                standings = await self._publisher.standings(streams)
+                return {key: stands.position for key, stands in standings.items() if stands.position is not None}
             except (RedisError, OSError) as away:
                 failures += 1
                 wait_s = self._patience.backoff.delay_s(failures, random.random())

@@ -16,6 +16,7 @@ SCRIPT = (Path(__file__).parent / "append.lua").read_text(encoding="utf-8")
 
 _ARGUMENTS_PER_ENTRY = 5
 _NOTHING: Mapping[StreamKey, str] = MappingProxyType({})
+_NO_FENCES: Mapping[StreamKey, int] = MappingProxyType({})
 
 
 class Batch(Struct, frozen=True):
@@ -27,6 +28,11 @@ class Batch(Struct, frozen=True):
     """Five arguments an entry: rule, type, s, first, data."""
 
     @property
+    def restarts(self) -> list[StreamKey]:
+        """The streams that begin anew in it."""
+        return [key for key, entries in self.streams.items() if "restart" in entries[::_ARGUMENTS_PER_ENTRY]]
+
+    @property
     def entries(self) -> int:
         """How many in all."""
         return sum(map(self.count, self.streams))
@@ -36,11 +42,17 @@ class Batch(Struct, frozen=True):
         return len(self.streams[key]) // _ARGUMENTS_PER_ENTRY
 
     def arguments(
-        self, known: Mapping[StreamKey, str] = _NOTHING, line: str = "", number: int = 0
+        self,
+        known: Mapping[StreamKey, str] = _NOTHING,
+        line: str = "",
+        number: int = 0,
+        fences: Mapping[StreamKey, int] = _NO_FENCES,
     ) -> tuple[str | bytes | int, ...]:
         """What EVALSHA gets behind the digest.
 
         `known` are the generations in which the caller knows streams: one that is found in another is not written to.
+        `fences` are the numbers with which the caller was given streams for itself: nor is one written to that
+        somebody with a higher number has written to.
         Call `number` (1, 2, 3, …) of a `line` fails unless the one before was carried out: without that, calls in
         flight together would overtake one that fails.
         """
@@ -48,7 +60,7 @@ class Batch(Struct, frozen=True):
         flat: list[str | bytes | int] = [len(self.streams) + 1, registry, *map(str, self.streams)]
         flat += (self.generation, line, number)
         for key, entries in self.streams.items():
-            flat += (known.get(key, ""), len(entries) // _ARGUMENTS_PER_ENTRY)
+            flat += (known.get(key, ""), fences.get(key, ""), len(entries) // _ARGUMENTS_PER_ENTRY)
             flat += entries
         return tuple(flat)
 
@@ -67,6 +79,8 @@ class Appended(Struct, frozen=True):
     handled: int
     appended: int
     """Written now; the rest of `handled` was there already."""
+    fenced: bool = False
+    """Somebody with a higher fence has written here since. Nothing was written."""
 
 
 def batch(generation: str, events: Iterable[Event]) -> Batch:
@@ -93,6 +107,7 @@ def _appended(key: StreamKey, text: bytes | str) -> Appended:
         key=key,
         refused=outcome == "gap",
         lost=outcome == "lost",
+        fenced=outcome == "fenced",
         g=None if g == "-" else g,
         n=int(n),
         last=None if last == "-" else last,

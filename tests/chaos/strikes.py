@@ -14,6 +14,7 @@ from tests.chaos.link import Link
 from tests.chaos.scene import Scene
 
 _SLOW_FOR_S = 2.0
+_LIVES_FOR_S = 6.0  # an exchange that counts from another beginning: it takes a few seconds to be believed
 
 Act = Callable[[Scene, Fault], Awaitable[None]]
 Strike = Callable[[Scene, Fault], Awaitable[bool]]
@@ -158,6 +159,7 @@ async def _restart_exchange(scene: Scene, fault: Fault) -> None:
     await asyncio.sleep(fault.for_s)
     await scene.exchange.start()
     await scene.is_heard()
+    await asyncio.sleep(_LIVES_FOR_S)
 
 
 _reset = _on_link(lambda link, _: link.reset())

@@ -3,13 +3,40 @@
 import time
 from typing import cast
 
+import structlog
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
+
+from ingest import wire
+from ingest.contract import keys
+from ingest.contract.keys import line_key
 
 _PROBES = 5
 _HONEST_S = 2.5
 _WITHIN_MS = 2_500
 _KEEP_S = 3600
+
+log = structlog.get_logger()
+
+
+class Barrier:
+    """Asks one server."""
+
+    def __init__(self, redis: Redis, exchange: str) -> None:
+        self.trusted: bool | None = None
+        """Unknown until the server has been reached."""
+        self._redis = redis
+        self._exchange = exchange
+        self._probe = f"{keys.streams(exchange)}:barrier"
+
+    async def reached(self, line: str) -> int | None:
+        """The newest call of the line that is on disk, None if that cannot be had. Raises RedisError, OSError."""
+        with wire.closed_is_away():
+            if self.trusted is None:
+                self.trusted = await trusted(self._redis, self._probe)
+                word = "trusted" if self.trusted else "not to be trusted"
+                log.info("durability", exchange=self._exchange, waitaof=word)
+            return await synced(self._redis, line_key(self._exchange, line), self._probe) if self.trusted else None
 
 
 async def trusted(redis: Redis, key: str) -> bool:

@@ -22,21 +22,27 @@ log = structlog.get_logger()
 class Barrier:
     """Asks one server."""
 
-    def __init__(self, redis: Redis, exchange: str) -> None:
-        self.trusted: bool | None = None
-        """Unknown until the server has been reached."""
+    def __init__(self, redis: Redis, exchange: str, *, asks: bool) -> None:
+        """`asks`: for the server's disk, if its word can be trusted. Else for its memory alone."""
+        self.trusted: bool | None = None if asks else False
+        """Whether what it has reached is on disk; unknown until the server has been asked."""
         self._redis = redis
         self._exchange = exchange
         self._probe = f"{keys.streams(exchange)}:barrier"
 
     async def reached(self, line: str) -> int | None:
-        """The newest call of the line that is on disk, None if that cannot be had. Raises RedisError, OSError."""
+        """The newest call of the line that is there, None if that cannot be had. Raises RedisError, OSError."""
         with wire.closed_is_away():
             if self.trusted is None:
                 self.trusted = await trusted(self._redis, self._probe)
                 word = "trusted" if self.trusted else "not to be trusted"
                 log.info("durability", exchange=self._exchange, waitaof=word)
-            return await synced(self._redis, line_key(self._exchange, line), self._probe) if self.trusted else None
+            key = line_key(self._exchange, line)
+            if self.trusted:
+                return await synced(self._redis, key, self._probe)
+            # A server that lost its end and came back knows of an earlier call than the newest.
+            number = await self._redis.get(key)
+            return None if number is None else int(number)
 
 
 async def trusted(redis: Redis, key: str) -> bool:

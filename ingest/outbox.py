@@ -8,15 +8,12 @@ from collections.abc import Collection, Sequence
 from msgspec import Struct
 
 from ingest import wire
-from ingest.backlog import Backlog
-from ingest.contract.append import Appended, Batch, appended, batch
-from ingest.contract.events import Event
+from ingest.backlog import Backlog, Flush
+from ingest.contract.append import Appended, appended
 from ingest.contract.keys import StreamKey
 from ingest.losses import Place
 from ingest.refusals import Refusals
 from ingest.tail import Kept, Tail
-
-FLUSH_EVENTS = 500
 
 
 class ServerLost(ConnectionError):
@@ -26,7 +23,7 @@ class ServerLost(ConnectionError):
 class Counters(Struct):
     """What a publisher counted, in events where nothing else is said.
 
-    `put` is the sum of the six behind it, without those that were sent once more because the server had lost them.
+    `put` is the sum of the seven behind it, without those that were sent once more because the server had lost them.
     """
 
     put: int = 0
@@ -40,15 +37,12 @@ class Counters(Struct):
     again: int = 0
     flushes: int = 0
     connects: int = 0
-
-
-class Flush(Struct, frozen=True):
-    """What one call carries."""
-
-    number: int
-    batch: Batch
-    spilled: int | None = None
-    """It lay on disk, up to this number, and does so until it is confirmed."""
+    away: int = 0
+    """Attempts that failed for a reason that passes."""
+    denied: int = 0
+    """Attempts that failed for a reason that somebody has to mend."""
+    waited_s: float = 0.0
+    """How long whoever puts had to wait."""
 
 
 class _Call(Struct, frozen=True):
@@ -67,7 +61,6 @@ class Outbox:
     def __init__(self, backlog: Backlog, tail: Tail, *, keeps: bool) -> None:
         """`keeps`: what is confirmed goes to the tail, which somebody empties."""
         self.backlog = backlog
-        self.unconfirmed: deque[Flush] = deque()
         self.places: dict[StreamKey, Place] = {}
         self.line = ""
         self._number = 0
@@ -75,11 +68,10 @@ class Outbox:
         self._tail = tail
         self._keeps = keeps
         self._refusals = Refusals()
+        self._refused = 0
+        self.away = 0
+        self.denied = 0
         self._counters = Counters()
-
-    def put(self, event: Event) -> None:
-        """Behind all others."""
-        self.backlog.put(event)
 
     @property
     def counters(self) -> Counters:
@@ -88,16 +80,20 @@ class Outbox:
         now.queued = self.backlog.in_memory
         now.spilled = self.backlog.on_disk
         now.lost_on_disk = self.backlog.lost_on_disk
-        now.unconfirmed = sum(flush.batch.entries for flush in self.unconfirmed)
-        now.put = now.appended + now.duplicates + now.refused + now.queued + now.unconfirmed + now.spilled - now.again
+        now.unconfirmed = sum(flush.batch.entries for flush in self.backlog.unconfirmed)
+        now.away, now.denied = self.away, self.denied
+        now.flushes = self.backlog.flushes
+        now.refused = self._refused + self.backlog.given_up
+        arrived = now.appended + now.duplicates + now.refused
+        now.put = arrived + now.queued + now.unconfirmed + now.spilled + now.lost_on_disk - now.again
         return now
 
     def take_refusals(self, streams: Collection[StreamKey]) -> list[Appended]:
         """Those of the streams that did not take what was said; what is queued of them goes as well."""
-        taken = self._refusals.take(streams, self._counters.flushes)
+        taken = self._refusals.take(streams, self.backlog.flushes)
         if taken:
             # What is queued does not join either, and in one flush with the answer it would drag that down.
-            self._counters.refused += self.backlog.remove({refusal.key for refusal in taken})
+            self.backlog.give_up({refusal.key for refusal in taken})
         return taken
 
     def begin_line(self) -> deque[Flush]:
@@ -105,24 +101,13 @@ class Outbox:
         self._counters.connects += 1
         self.line, self._number = secrets.token_hex(4), 0
         self._calls.clear()
-        return deque(self.unconfirmed)
+        return deque(self.backlog.unconfirmed)
 
     def send_tail_again(self) -> None:
         """Before all else, unchanged: what the streams have still is dropped there."""
         kept = [Flush(kept.flush, kept.batch) for kept in self._tail.take()]
         self._counters.again += sum(flush.batch.entries for flush in kept)
-        self.unconfirmed.extendleft(reversed(kept))
-
-    def next_flush(self) -> Flush | None:
-        """The oldest that is queued."""
-        taken = self.backlog.take(FLUSH_EVENTS)
-        if not taken.events:
-            return None
-        self._counters.flushes += 1
-        # A generation for each flush: two births of a stream, before and after its server lost it, are never alike.
-        flush = Flush(self._counters.flushes, batch(secrets.token_hex(4), taken.events), taken.spilled)
-        self.unconfirmed.append(flush)
-        return flush
+        self.backlog.unconfirmed.extendleft(reversed(kept))
 
     def call(self, digest: str, flush: Flush) -> bytes:
         """The next call of the line."""
@@ -139,16 +124,14 @@ class Outbox:
         streams = appended(flush.batch, reply)
         if lost := [str(stream.key) for stream in streams if stream.lost]:
             raise ServerLost(f"the server lost {', '.join(lost)}")
-        self.unconfirmed.popleft()
         self._keep(call)
-        if flush.spilled is not None:
-            self.backlog.confirm(flush.spilled)
+        self.backlog.confirm()
         for stream in streams:
             if stream.g:
                 self.places[stream.key] = Place(stream.g, stream.n)
             counters.appended += stream.appended
             counters.duplicates += stream.handled - stream.appended
-            counters.refused += flush.batch.count(stream.key) - stream.handled
+            self._refused += flush.batch.count(stream.key) - stream.handled
             self._refusals.hear(flush.number, stream)
 
     def _keep(self, call: _Call) -> None:

@@ -1,9 +1,11 @@
 """Events into Redis Streams: in order, in batches, each exactly once."""
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Collection, Sequence
+from math import inf
 from typing import NoReturn
 
 import structlog
@@ -12,18 +14,18 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from ingest import wire
-from ingest.backlog import Backlog
+from ingest.backlog import Backlog, Flush
 from ingest.backoff import Backoff
 from ingest.barrier import Barrier
 from ingest.contract.append import SCRIPT, Appended
 from ingest.contract.events import Event
 from ingest.contract.keys import EXCHANGES, StreamKey
 from ingest.losses import mend
-from ingest.outbox import Counters, Flush, Outbox
+from ingest.outbox import Counters, Outbox
 from ingest.spill import Spill
-from ingest.tail import Durability, Tail
+from ingest.tail import SYNCED_AFTER_S, Durability, Tail
 from ingest.tasks import pause
-from ingest.trouble import Complaints, address, remedy
+from ingest.trouble import Complaints, Waiting, address, remedy
 
 FLUSHES_IN_FLIGHT = 4  # times FLUSH_EVENTS: no more than the identities that the script's `window` rule remembers
 _REPLY_WITHIN_S = 5.0
@@ -67,29 +69,36 @@ class Publisher:
         self._complaints = Complaints(exchange=exchange, redis=address(redis))
         self._wake = asyncio.Event()
         self._below = asyncio.Event()
+        self._full_since_s: float | None = None
+        self._waited_s = 0.0
+        self._ending = asyncio.Event()
         self._finish_by_s: float | None = None
+        self._worked = False
         self._failures = 0
 
     def put(self, event: Event) -> None:
         """Take an event; events are written in the order in which they were put. Whoever puts minds `full`."""
-        self._outbox.put(event)
+        self._outbox.backlog.put(event)
         self._wake.set()
 
     @property
     def full(self) -> bool:
-        """Whether whoever puts must await `room` first: too much is queued, or not yet on the server's disk."""
-        return self._outbox.backlog.full or self._tail.size_bytes >= _TAIL_BYTES
+        """Whether whoever puts must await `room` first: neither memory nor disk takes more."""
+        return self._outbox.backlog.full
 
     async def room(self) -> None:
         """Return once the queue is below its bound, however long Redis is away."""
         while self.full:
             self._below.clear()
+            self._full_since_s = self._full_since_s or time.monotonic()
             await self._below.wait()
 
     @property
     def counters(self) -> Counters:
         """As of now."""
-        return self._outbox.counters
+        counters = self._outbox.counters
+        counters.waited_s = self._waited_s + (time.monotonic() - self._full_since_s if self._full_since_s else 0.0)
+        return counters
 
     def take_refusals(self, streams: Collection[StreamKey]) -> list[Appended]:
         """Those of the streams that did not take what was said, with where they stand; each incident is told once.
@@ -97,8 +106,7 @@ class Publisher:
         The caller has the rest said again before it puts anything else of them: that counts as the answer.
         """
         taken = self._outbox.take_refusals(streams)
-        if taken:
-            self._below.set()
+        self._make_room()
         return taken
 
     async def positions(self, streams: Sequence[StreamKey]) -> dict[StreamKey, str]:
@@ -111,13 +119,18 @@ class Publisher:
         return {key: last.decode() for key, last in zip(streams, lasts, strict=True) if last is not None}
 
     def finish(self) -> None:
-        """Ask `run` to end once everything in memory is written, or when Redis stays away for five more seconds."""
+        """Ask `run` to end once everything in memory is written, or when Redis stays away for five more seconds.
+
+        What then is not written goes to the spill, if there is one.
+        """
         self._finish_by_s = time.monotonic() + _FINISH_WITHIN_S
+        self._failures = 0  # five seconds of short waits
+        self._ending.set()
         self._wake.set()
 
     @property
     def _finished(self) -> bool:
-        return self._leaving and not self._outbox.unconfirmed
+        return self._leaving and not self._outbox.backlog.unconfirmed
 
     @property
     def _leaving(self) -> bool:
@@ -125,26 +138,33 @@ class Publisher:
         return self._finish_by_s is not None and not self._outbox.backlog.in_memory
 
     async def run(self) -> int:
-        """Write until asked to finish. Returns how many events could not be written. Raises CannotAppend."""
-        syncing = asyncio.create_task(self._follow_the_disk())
-        try:
-            return await self._write_all()
-        finally:
-            self._over.set()
-            await syncing
+        """Write until asked to finish. Returns how many events are lost: neither written nor on disk.
 
-    async def _write_all(self) -> int:
+        Raises CannotAppend where waiting is no use: before anything was written, that is. Later on somebody has changed
+        the server under us, and will want what we have when that is mended; then only the end tells.
+        """
+        following = asyncio.create_task(self._follow_the_disk())
+        try:
+            await self._write_all()
+        finally:
+            self._outbox.backlog.stow()
+            self._over.set()
+            await following
+        return self._outbox.backlog.unsaved
+
+    async def _write_all(self) -> None:
         while not self._finished:
             try:
                 with wire.closed_is_away():
                     await self._converse()
             except (RedisError, OSError) as error:
-                await self._failed(error)
-                wait_s = _BACKOFF.delay_s(self._failures, random.random())
-                if self._finish_by_s is not None and time.monotonic() + wait_s > self._finish_by_s:
+                wait_s = await self._failed(error)
+                if self._finish_by_s is None:
+                    await pause(self._ending, wait_s)
+                elif time.monotonic() + wait_s > self._finish_by_s:
                     break
-                await asyncio.sleep(wait_s)
-        return self.counters.queued + self.counters.unconfirmed
+                else:
+                    await asyncio.sleep(wait_s)
 
     async def _converse(self) -> None:
         """One connection, until we are finished or it fails. TLS, rights and data base are the pool's business."""
@@ -181,7 +201,7 @@ class Publisher:
         while not confirming.done() and not self._finished:
             if again:
                 flush = again.popleft()
-            elif len(outbox.unconfirmed) < FLUSHES_IN_FLIGHT and not self._leaving and (fresh := self._next_flush()):
+            elif self._may_send and (fresh := self._next_flush()):
                 flush = fresh
             else:
                 self._wake.clear()
@@ -189,10 +209,16 @@ class Publisher:
                 continue
             await wire.write(connection, outbox.call(digest, flush))
 
+    @property
+    def _may_send(self) -> bool:
+        """Whether more may be on its way, or wait for the server's disk; at the end, nothing waits for that."""
+        if self._leaving or len(self._outbox.backlog.unconfirmed) >= FLUSHES_IN_FLIGHT:
+            return False
+        return self._tail.size_bytes < _TAIL_BYTES or self._finish_by_s is not None
+
     def _next_flush(self) -> Flush | None:
-        flush = self._outbox.next_flush()
-        if not self.full:
-            self._below.set()
+        flush = self._outbox.backlog.take()
+        self._make_room()
         return flush
 
     async def _confirm(self, connection: AbstractConnection) -> NoReturn:
@@ -200,7 +226,7 @@ class Publisher:
         silent_s = 0.0
         try:
             while silent_s < _REPLY_WITHIN_S:
-                expected = bool(self._outbox.unconfirmed)
+                expected = bool(self._outbox.backlog.unconfirmed)
                 reply = await connection.read_response(timeout=_LISTEN_S, disconnect_on_error=False)
                 if reply is not None:
                     silent_s = 0.0
@@ -214,32 +240,49 @@ class Publisher:
 
     def _settle(self, reply: Sequence[bytes]) -> None:
         self._outbox.settle(reply)
+        self._worked = True
         self._failures = 0
         self._complaints.over()
+        self._make_room()
+
+    def _make_room(self) -> None:
+        if self.full:
+            return
+        if self._full_since_s:
+            self._waited_s += time.monotonic() - self._full_since_s
+            self._full_since_s = None
+        self._below.set()
 
     async def _follow_the_disk(self) -> None:
         """Let go of what is there: as the server says where it can be trusted, else by the clock."""
-        barrier = Barrier(self._redis, self._exchange) if self._durability == "confirmed" else None
+        barrier = Barrier(self._redis, self._exchange, asks=self._durability == "confirmed")
         while not self._over.is_set():
-            try:
-                line = self._outbox.line
-                number = await barrier.reached(line) if barrier else None
-                if not (barrier and barrier.trusted):
-                    self._tail.let_go_by_time(time.monotonic())
-                elif number is not None and line == self._outbox.line:
-                    self._tail.let_go_by_call(line, number)
-            except (RedisError, OSError):
-                pass  # whoever writes says so; nothing is let go meanwhile
-            if not self.full:
-                self._below.set()
+            line, now_s = self._outbox.line, time.monotonic()
+            if len(self._tail):
+                with contextlib.suppress(RedisError, OSError):  # whoever writes says so; nothing is let go meanwhile
+                    number = await barrier.reached(line)
+                    if number is not None and line == self._outbox.line:
+                        self._tail.let_go(
+                            line, number, confirmed_by_s=inf if barrier.trusted else now_s - SYNCED_AFTER_S
+                        )
+            self._wake.set()
             await pause(self._over, _SYNC_EVERY_S)
 
-    async def _failed(self, error: RedisError | OSError) -> None:
-        """Raises CannotAppend if waiting is no use."""
-        waiting = self.counters.queued + self.counters.unconfirmed
-        streams = {key for flush in self._outbox.unconfirmed for key in flush.batch.streams}
+    async def _failed(self, error: RedisError | OSError) -> float:
+        """How long to wait. Raises CannotAppend if waiting is no use."""
+        backlog, counters = self._outbox.backlog, self.counters
+        streams = {key for flush in backlog.unconfirmed for key in flush.batch.streams}
+        reason = str(error) or type(error).__name__
         what_to_do = await remedy(error, self._redis, self._exchange, streams)
-        if what_to_do:
-            raise CannotAppend(f"{address(self._redis)}: {error}; {what_to_do} ({waiting} events are not written)")
+        if what_to_do and (self._finish_by_s is not None or not self._worked):
+            backlog.stow()
+            left = f"{backlog.unsaved} events are not written, {backlog.left_on_disk} lie on disk for the next worker"
+            raise CannotAppend(f"{address(self._redis)}: {reason}; {what_to_do} ({left})")
+        waiting = Waiting(counters.queued + counters.unconfirmed, counters.spilled, backlog.full)
+        self._complaints.say(reason, what_to_do, waiting)
         self._failures += 1
-        self._complaints.say(str(error) or type(error).__name__, waiting=waiting)
+        if what_to_do:
+            self._outbox.denied += 1
+            return _BACKOFF.most_s
+        self._outbox.away += 1
+        return _BACKOFF.delay_s(self._failures, random.random())

@@ -138,6 +138,11 @@ class Spill:
         return self._next - self._at
 
     @property
+    def newest(self) -> int:
+        """The number of the record that was written last; one less than the next gets."""
+        return self._next - 1
+
+    @property
     def size_bytes(self) -> int:
         """How much of the disk it takes, and of its cap."""
         return self._slot.size_bytes

@@ -19,6 +19,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from ingest import wire
 from ingest.contract import keys
 from ingest.contract.keys import StreamKey
 
@@ -41,7 +42,7 @@ async def remedy(
         return f"allow this user what append.lua does, on {keys.EXCHANGES} and md:{{{exchange}}}:*"
     if str(error).startswith("WRONGTYPE"):
         return f"rename or delete what is in the way: {', '.join(await _in_the_way(redis, exchange, streams))}"
-    return "the append script needs Redis 7.0 or Valkey 7.2, or later"
+    return "look after the server; the append script needs Redis 7.0 or Valkey 7.2, or later"
 
 
 async def _in_the_way(redis: Redis, exchange: str, streams: Collection[StreamKey]) -> list[str]:
@@ -53,7 +54,8 @@ async def _in_the_way(redis: Redis, exchange: str, streams: Collection[StreamKey
     for name in types:
         pipeline.type(name)
     try:
-        found = dict(zip(types, await pipeline.execute(), strict=True))
+        with wire.closed_is_away():
+            found = dict(zip(types, await pipeline.execute(), strict=True))
     except (RedisError, OSError) as away:
         return [f"a key among {', '.join(types)} ({away})"]
     return [f"{name} (a {found[name].decode()})" for name in types if found[name] not in (types[name], b"none")]

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.local_redis import local_redis
-from ingest.backlog import Backlog
-from ingest.contract.codec import freeze, thaw
-from ingest.contract.events import Event, Trade
+from ingest.backlog import FLUSH_BYTES, Backlog
+from ingest.contract.codec import encode, freeze, thaw
+from ingest.contract.events import Delta, Event, Trade
 from ingest.contract.keys import StreamKey
 from ingest.spill import inherit, open_spill
 from tests.eventually import eventually
@@ -142,3 +142,68 @@ def test_what_several_dead_workers_left_is_taken_over(tmp_path):
         while records := heir.read(10):
             inherited += [payload for _, payload in records]
     assert sorted(inherited) == [b"1", b"2", b"3"]
+
+
+def delta(i, levels):
+    body = Delta(bids=tuple((f"{price}.25", "1.5") for price in range(levels)), asks=(), received_ns=i)
+    return Event(StreamKey("binance", "orderbook", "BTC/USDT"), str(i), body, "range", str(i))
+
+
+def sizes(backlog):
+    """The data of each flush, in bytes."""
+    while flush := backlog.take():
+        yield sum(len(data) for entries in flush.batch.streams.values() for data in entries[4::5])
+
+
+@pytest.mark.parametrize("bound", [10_000, 1])
+def test_a_flush_is_bounded_in_bytes_wherever_it_lay(bound, tmp_path):
+    one = len(encode(delta(1, 20_000).body))
+    with spilling(tmp_path, cap_bytes=1 << 26) as spill:
+        backlog = Backlog(bound, spill)
+        for i in range(100):
+            backlog.put(delta(i, 20_000))
+        found = list(sizes(backlog))
+    assert (sum(found) >= 100 * one, max(found) < FLUSH_BYTES + 2 * one, min(found) >= one) == (True, True, True)
+
+
+def test_an_event_larger_than_a_flush_goes_alone():
+    backlog = Backlog(10, None)
+    large = delta(1, 500_000)
+    for event in (large, large, trade(1)):
+        backlog.put(event)
+    assert [size > FLUSH_BYTES for size in sizes(backlog)] == [True, True, False]
+
+
+def test_once_the_disk_is_in_use_everything_lies_there_in_order_with_what_may_not_arrive(tmp_path):
+    with spilling(tmp_path) as spill:
+        backlog = Backlog(5, spill)
+        for i in range(1, 4):
+            backlog.put(trade(i))
+        backlog.take()  # on its way, and it never arrives
+        for i in range(4, 20):
+            backlog.put(trade(i))
+        backlog.take()
+        unsaved = backlog.unsaved
+    with spilling(tmp_path) as spill:
+        backlog = Backlog(5, spill)
+        assert (unsaved, arrived(backlog), backlog.on_disk) == (0, list(range(1, 20)), 0)
+
+
+def test_what_is_given_up_on_disk_is_dropped_and_what_is_said_afterwards_is_not(tmp_path):
+    with spilling(tmp_path) as spill:
+        backlog = Backlog(1, spill)
+        for i in range(1, 11):
+            backlog.put(trade(i))
+        backlog.give_up([TRADES])
+        for i in range(3, 6):
+            backlog.put(trade(i))
+        assert (arrived(backlog), backlog.given_up, arrived(backlog), spill.depth) == ([3, 4, 5], 10, [], 0)
+
+
+def test_where_all_that_lies_on_disk_is_given_up_nothing_stays_there(tmp_path):
+    with spilling(tmp_path) as spill:
+        backlog = Backlog(1, spill)
+        for i in range(1, 11):
+            backlog.put(trade(i))
+        backlog.give_up([TRADES])
+        assert (backlog.take(), spill.depth) == (None, 0)

@@ -51,7 +51,9 @@ class Worker:
     async def _publish(self) -> None:
         unwritten = await self._publisher.run()
         if unwritten:
-            log.error("events not written", exchange=self._exchange.name, events=unwritten)
+            log.error("events lost at the end", exchange=self._exchange.name, events=unwritten)
+        if spilled := self._publisher.counters.spilled:
+            log.warning("events left on disk for the next worker", exchange=self._exchange.name, events=spilled)
 
     async def _hear(self, stopping: asyncio.Event) -> None:
         """The publisher ends after everyone who puts into it."""

@@ -12,7 +12,7 @@ from ingest.backlog import FLUSH_BYTES, Backlog
 from ingest.contract.codec import encode, freeze, thaw
 from ingest.contract.events import Delta, Event, Trade
 from ingest.contract.keys import StreamKey
-from ingest.spill import inherit, open_spill
+from ingest.spill import Full, inherit, open_spill
 from tests.eventually import eventually
 from tests.ingest.test_durability import connect, publishing
 
@@ -142,6 +142,18 @@ def test_what_several_dead_workers_left_is_taken_over(tmp_path):
         while records := heir.read(10):
             inherited += [payload for _, payload in records]
     assert sorted(inherited) == [b"1", b"2", b"3"]
+
+
+def test_what_has_no_room_is_taken_over_at_a_later_start(tmp_path):
+    with spilling(tmp_path) as one, spilling(tmp_path) as other:
+        one.append([b"1" * 300])
+        other.append([b"2" * 300])
+    with spilling(tmp_path, cap_bytes=400) as heir:
+        with pytest.raises(Full):
+            inherit(tmp_path, "binance", heir, cap_bytes=400)
+        heir.confirm(heir.read(1)[0][0])
+    with spilling(tmp_path) as heir:
+        assert [len(payload) for _, payload in heir.read(10)] == [300]
 
 
 def delta(i, levels):

@@ -150,6 +150,8 @@ class Publisher:
             self._outbox.backlog.stow()
             self._over.set()
             await following
+        if left := self._outbox.backlog.left_on_disk:
+            log.warning("events left on disk for the next worker", exchange=self._exchange, events=left)
         return self._outbox.backlog.unsaved
 
     async def _write_all(self) -> None:

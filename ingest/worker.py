@@ -52,8 +52,6 @@ class Worker:
         unwritten = await self._publisher.run()
         if unwritten:
             log.error("events lost at the end", exchange=self._exchange.name, events=unwritten)
-        if spilled := self._publisher.counters.spilled:
-            log.warning("events left on disk for the next worker", exchange=self._exchange.name, events=spilled)
 
     async def _hear(self, stopping: asyncio.Event) -> None:
         """The publisher ends after everyone who puts into it."""

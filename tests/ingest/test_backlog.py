@@ -72,6 +72,33 @@ def test_events_come_out_once_and_in_order_wherever_they_lay(tmp_path_factory, s
     assert taken == list(range(1, put + 1))
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(-2, 6), max_size=40), st.sampled_from([600, 2_000, CAP]))
+def test_a_next_worker_finds_in_order_all_that_was_not_confirmed_but_for_the_newest(tmp_path_factory, steps, cap_bytes):
+    """Some are put (positive), some set on their way (-2) or confirmed (-1), and then the worker is asked to end."""
+    folder = tmp_path_factory.mktemp("spill")
+    put = confirmed = 0
+    with spilling(folder, cap_bytes) as spill:
+        backlog = Backlog(4, spill)
+        for step in steps:
+            for _ in range(step):
+                put += 1
+                backlog.put(trade(put))
+            if step == -2:
+                backlog.take()
+            elif step == -1 and backlog.unconfirmed:
+                confirmed += backlog.unconfirmed[0].batch.entries
+                backlog.confirm()
+        backlog.stow()
+        unsaved = backlog.unsaved
+    found = []
+    with spilling(folder) as spill:
+        backlog = Backlog(4, spill)
+        while more := arrived(backlog):
+            found += more
+    assert (found, unsaved == 0 or cap_bytes < CAP) == (list(range(confirmed + 1, put - unsaved + 1)), True)
+
+
 def test_what_neither_memory_nor_disk_can_take_makes_the_caller_wait(tmp_path):
     with spilling(tmp_path, cap_bytes=1_000) as spill:
         backlog = Backlog(2, spill)

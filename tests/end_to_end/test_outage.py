@@ -115,7 +115,7 @@ async def test_what_the_disk_loses_is_refilled_or_registered(redis, tmp_path):
             async with hearing(redis, exchange, spill) as worker:
                 publisher = worker._publisher
                 async with refusing(redis):
-                    await eventually(lambda: publisher.counters.spilled > 1_000)
+                    await eventually(lambda: publisher.counters.spilled > 300)
                     (segment,) = (tmp_path / "binance" / "0").glob("*.seg")
                     changed = bytearray(segment.read_bytes())
                     changed[len(changed) // 2] ^= 1

@@ -33,7 +33,7 @@ from ingest.retention import Janitor
 from ingest.settings import IngestSettings, WrongSettings, read_settings
 from ingest.simulator.replay import replayed_binance
 from ingest.simulator.server import simulate as simulate_exchange
-from ingest.spill import CannotSpill, inherit, open_spill
+from ingest.spill import CannotSpill, Full, inherit, open_spill
 from ingest.tasks import together
 from ingest.worker import Worker
 
@@ -151,7 +151,10 @@ async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:
     spill = None
     if settings.spill_folder:
         spill = open_spill(settings.spill_folder, exchange.name, cap_bytes=settings.spill_bytes)
-        inherit(settings.spill_folder, exchange.name, spill, cap_bytes=settings.spill_bytes)
+        try:
+            inherit(settings.spill_folder, exchange.name, spill, cap_bytes=settings.spill_bytes)
+        except Full as full:
+            log.warning("what dead workers left waits for a later start", reason=str(full))
     publisher = Publisher(
         redis, exchange.name, bound=settings.buffer_events, durability=settings.durability, spill=spill
     )

@@ -32,7 +32,7 @@ from ingest.exchanges.exchange import (
 )
 from ingest.publisher import Publisher
 from ingest.rest import Rest
-from ingest.tasks import pause
+from ingest.tasks import pause, unless
 
 _TICK_S = 0.05
 _FETCHERS = 3
@@ -122,6 +122,8 @@ class Connection:
     async def run(self, stopping: asyncio.Event) -> None:
         """Until asked to stop. Raises AttemptsUsedUp, and Stop when no retry can help."""
         while not stopping.is_set():
+            if self._publisher.full:  # what would be heard, and each attempt to hear it, had nowhere to go
+                await unless(stopping, self._publisher.room())
             conversation = self._converse()
             wait_s = 0.0
             try:
@@ -220,7 +222,7 @@ class Connection:
             for refusal in self._publisher.take_refusals(self.streams):
                 log.warning("stream stands elsewhere", stream=str(refusal.key), last=refusal.last)
                 await self._do(socket, errands, conversation.refused(refusal.key, refusal.last, now_ns))
-            if conversation.due() <= now_ns:
+            if conversation.due() <= now_ns and not self._publisher.full:
                 await self._do(socket, errands, conversation.tick(now_ns))
 
     async def _fetch(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> NoReturn:

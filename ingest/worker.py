@@ -51,7 +51,7 @@ class Worker:
     async def _publish(self) -> None:
         unwritten = await self._publisher.run()
         if unwritten:
-            log.error("events not written", exchange=self._exchange.name, events=unwritten)
+            log.error("events lost at the end", exchange=self._exchange.name, events=unwritten)
 
     async def _hear(self, stopping: asyncio.Event) -> None:
         """The publisher ends after everyone who puts into it."""

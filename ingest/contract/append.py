@@ -1,5 +1,6 @@
 """The append script and the codec of its arguments and replies: the one way into a stream."""
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -7,7 +8,7 @@ from types import MappingProxyType
 from msgspec import Struct
 
 from ingest.contract import keys
-from ingest.contract.codec import encode
+from ingest.contract.codec import encode, freeze_entry
 from ingest.contract.events import Body, Event
 from ingest.contract.keys import StreamKey
 
@@ -15,6 +16,7 @@ SCRIPT = (Path(__file__).parent / "append.lua").read_text(encoding="utf-8")
 """Lua for EVALSHA; load it at each connect."""
 
 _ARGUMENTS_PER_ENTRY = 5
+_ANY = sys.maxsize
 _NOTHING: Mapping[StreamKey, str] = MappingProxyType({})
 _NO_FENCES: Mapping[StreamKey, int] = MappingProxyType({})
 
@@ -40,6 +42,14 @@ class Batch(Struct, frozen=True):
     def count(self, key: StreamKey) -> int:
         """How many entries of this stream."""
         return len(self.streams[key]) // _ARGUMENTS_PER_ENTRY
+
+    def frozen(self) -> list[bytes]:
+        """Its entries, to lie on disk until Redis takes them."""
+        return [
+            freeze_entry(key, entries[i : i + _ARGUMENTS_PER_ENTRY])
+            for key, entries in self.streams.items()
+            for i in range(0, len(entries), _ARGUMENTS_PER_ENTRY)
+        ]
 
     def arguments(
         self,
@@ -83,14 +93,22 @@ class Appended(Struct, frozen=True):
     """Somebody with a higher fence has written here since. Nothing was written."""
 
 
-def batch(generation: str, events: Iterable[Event]) -> Batch:
-    """The events, all of one exchange and at least one. `generation` is for streams yet unborn."""
+def batch(generation: str, events: Iterable[Event], most_bytes: int = _ANY) -> Batch:
+    """The events, all of one exchange and at least one. `generation` is for streams yet unborn.
+
+    No more of them are taken once those that were have `most_bytes` of data.
+    """
     streams: dict[StreamKey, list[str | bytes]] = {}
+    size = 0
     for event in events:
         entries = streams.get(event.key)
         if entries is None:
             entries = streams[event.key] = []
-        entries += (event.rule, _TYPES[type(event.body)], event.s, event.first, encode(event.body))
+        data = encode(event.body)
+        entries += (event.rule, _TYPES[type(event.body)], event.s, event.first, data)
+        size += len(data)
+        if size >= most_bytes:
+            break
     if not streams:
         raise ValueError("a batch needs at least one event")
     return Batch(generation, streams)

@@ -13,7 +13,8 @@ from deploy.local_redis import free_port, local_redis
 from ingest.contract.append import SCRIPT, Appended
 from ingest.contract.events import Event, Status, Ticker, Trade
 from ingest.contract.keys import StreamKey
-from ingest.publisher import FLUSHES_IN_FLIGHT, CannotAppend, Counters, Publisher
+from ingest.outbox import Counters
+from ingest.publisher import FLUSHES_IN_FLIGHT, CannotAppend, Publisher
 from tests.chaos.link import Link
 from tests.eventually import eventually
 

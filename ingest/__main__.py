@@ -33,7 +33,7 @@ from ingest.retention import Janitor
 from ingest.settings import IngestSettings, WrongSettings, read_settings
 from ingest.simulator.replay import replayed_binance
 from ingest.simulator.server import simulate as simulate_exchange
-from ingest.spill import CannotSpill, inherit, open_spill
+from ingest.spill import CannotSpill, Full, inherit, open_spill
 from ingest.tasks import together
 from ingest.worker import Worker
 
@@ -73,6 +73,9 @@ def simulate(
     symbols: Annotated[str, typer.Option(help="What to trade, separated by commas")] = "BTC/USDT,ETH/USDT",
     rate: Annotated[int, typer.Option(min=0, help="Market actions a second over all symbols")] = 200,
     seed: Annotated[int, typer.Option(help="The same seed trades the same")] = 1,
+    series: Annotated[
+        int, typer.Option(min=0, max=7, help="How often it has begun to count anew, each time from lower ids")
+    ] = 0,
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="On 127.0.0.1, for WebSocket and REST; 0 for a free one")
     ] = 0,
@@ -88,7 +91,7 @@ def simulate(
         else:
             _until_stopped(
                 lambda stopping: simulate_exchange(
-                    stopping, symbols=wanted, rate=rate, seed=seed, port=port, ledger=ledger
+                    stopping, symbols=wanted, rate=rate, seed=seed, series=series, port=port, ledger=ledger
                 )
             )
     except (OSError, ValueError) as wrong:
@@ -148,7 +151,10 @@ async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:
     spill = None
     if settings.spill_folder:
         spill = open_spill(settings.spill_folder, exchange.name, cap_bytes=settings.spill_bytes)
-        inherit(settings.spill_folder, exchange.name, spill, cap_bytes=settings.spill_bytes)
+        try:
+            inherit(settings.spill_folder, exchange.name, spill, cap_bytes=settings.spill_bytes)
+        except Full as full:
+            log.warning("what dead workers left waits for a later start", reason=str(full))
     publisher = Publisher(
         redis, exchange.name, bound=settings.buffer_events, durability=settings.durability, spill=spill
     )

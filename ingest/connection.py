@@ -6,10 +6,11 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import StrEnum
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import structlog
 from msgspec import Struct
+from redis.exceptions import RedisError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
@@ -21,15 +22,17 @@ from ingest.exchanges.exchange import (
     Exchange,
     Fetch,
     Instrument,
+    Locate,
     Output,
     Plan,
     Reconnect,
     Send,
     SkipFrame,
+    Standing,
 )
 from ingest.publisher import Publisher
 from ingest.rest import Rest
-from ingest.tasks import pause
+from ingest.tasks import pause, unless
 
 _TICK_S = 0.05
 _FETCHERS = 3
@@ -75,6 +78,13 @@ class Counters(Struct):
     connects: int = 0
 
 
+class _Errands(NamedTuple):
+    """What a conversation waits for an answer to; bounded, one of each for each stream."""
+
+    fetches: asyncio.Queue[Fetch]
+    looks: asyncio.Queue[Locate | None]
+
+
 class Connection:
     """The streams of one Plan, kept flowing from one socket after another."""
 
@@ -106,11 +116,14 @@ class Connection:
         self._heard_ns = 0
         self._logged_s = 0.0
         self._changes = 0
+        self._silent = False
         self._session = f"{name}-{time.time_ns():x}"
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until asked to stop. Raises AttemptsUsedUp, and Stop when no retry can help."""
         while not stopping.is_set():
+            if self._publisher.full:  # what would be heard, and each attempt to hear it, had nowhere to go
+                await unless(stopping, self._publisher.room())
             conversation = self._converse()
             wait_s = 0.0
             try:
@@ -119,6 +132,7 @@ class Connection:
             except (Reconnect, ConnectionClosed, InvalidHandshake, OSError, TimeoutError) as error:
                 wait_s = self._failed(error)
             finally:
+                self._fall_silent(conversation, "asked to stop" if stopping.is_set() else "not connected")
                 self._positions.update(conversation.positions())
             await pause(stopping, wait_s)
         self._change(State.DISCONNECTED, "asked to stop")
@@ -156,28 +170,30 @@ class Connection:
 
     async def _talk(self, socket: ClientConnection, conversation: Conversation, stopping: asyncio.Event) -> None:
         """Read, tick and fetch side by side; the first to end ends all, and its error is the reason."""
-        fetches: asyncio.Queue[Fetch] = asyncio.Queue()
+        errands = _Errands(asyncio.Queue(), asyncio.Queue())
         self._heard_ns = time.time_ns()
-        await self._do(socket, fetches, conversation.greet(self._heard_ns))
+        self._silent = False
+        await self._do(socket, errands, conversation.greet(self._heard_ns))
         tasks = [
-            asyncio.create_task(self._read(socket, fetches, conversation)),
-            asyncio.create_task(self._tick(socket, fetches, conversation)),
-            *(asyncio.create_task(self._fetch(socket, fetches, conversation)) for _ in range(_FETCHERS)),
+            asyncio.create_task(self._read(socket, errands, conversation)),
+            asyncio.create_task(self._tick(socket, errands, conversation)),
+            *(asyncio.create_task(self._fetch(socket, errands, conversation)) for _ in range(_FETCHERS)),
         ]
+        looking = asyncio.create_task(self._look(socket, errands, conversation))
         asked = asyncio.create_task(stopping.wait())
         try:
-            await asyncio.wait([*tasks, asked], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*tasks, looking, asked], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (*tasks, asked):
                 task.cancel()
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            # Not a cancellation: redis-py can swallow it.
+            errands.looks.put_nowait(None)
+            outcomes = await asyncio.gather(*tasks, looking, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
 
-    async def _read(
-        self, socket: ClientConnection, fetches: asyncio.Queue[Fetch], conversation: Conversation
-    ) -> NoReturn:
+    async def _read(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> NoReturn:
         """The hot path: a frame's way from the socket to the publisher's buffer."""
         publisher, counters, now_ns = self._publisher, self.counters, time.time_ns
         while True:
@@ -193,15 +209,13 @@ class Connection:
                 if output.__class__ is Event:
                     publisher.put(output)
                 else:
-                    await self._do(socket, fetches, (output,))
+                    await self._do(socket, errands, (output,))
             if self._failures and any(map(_flows, outputs)):
                 self._failures = 0
             if publisher.full:
                 await publisher.room()
 
-    async def _tick(
-        self, socket: ClientConnection, fetches: asyncio.Queue[Fetch], conversation: Conversation
-    ) -> NoReturn:
+    async def _tick(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> NoReturn:
         while True:
             await asyncio.sleep(_TICK_S)
             now_ns = time.time_ns()
@@ -209,28 +223,45 @@ class Connection:
                 raise Reconnect(f"silent for {self._patience.timeout_s:g} s")
             for refusal in self._publisher.take_refusals(self.streams):
                 log.warning("stream stands elsewhere", stream=str(refusal.key), last=refusal.last)
-                await self._do(socket, fetches, conversation.refused(refusal.key, refusal.last, now_ns))
-            if conversation.due() <= now_ns:
-                await self._do(socket, fetches, conversation.tick(now_ns))
+                await self._do(socket, errands, conversation.refused(refusal.key, refusal.last, now_ns))
+            if conversation.due() <= now_ns and not self._publisher.full:
+                await self._do(socket, errands, conversation.tick(now_ns))
 
-    async def _fetch(
-        self, socket: ClientConnection, fetches: asyncio.Queue[Fetch], conversation: Conversation
-    ) -> NoReturn:
+    async def _fetch(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> NoReturn:
         while True:
-            fetch = await fetches.get()
+            fetch = await errands.fetches.get()
             answer = await self._rest.get(fetch)
             if not isinstance(answer, bytes):
                 log.warning("fetch failed", exchange=self._exchange.name, path=fetch.path, reason=answer.reason)
-            await self._do(socket, fetches, conversation.fetched(fetch.tag, answer, time.time_ns()))
+            await self._do(socket, errands, conversation.fetched(fetch.tag, answer, time.time_ns()))
 
-    async def _do(self, socket: ClientConnection, fetches: asyncio.Queue[Fetch], outputs: Sequence[Output]) -> None:
+    async def _look(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> None:
+        """Apart from the fetches, which may have to wait for the exchange's leave. Ends when asked by None."""
+        while locate := await errands.looks.get():
+            key = locate.key
+            try:
+                standing = (await self._publisher.standings([key])).get(key, Standing("-", 0))
+            except (RedisError, OSError):
+                standing = None
+            await self._do(socket, errands, conversation.located(key, standing, time.time_ns()))
+
+    async def _do(self, socket: ClientConnection, errands: _Errands, outputs: Sequence[Output]) -> None:
         for output in outputs:
             if isinstance(output, Event):
                 self._publisher.put(output)
             elif isinstance(output, Send):
                 await socket.send(output.text)
+            elif isinstance(output, Fetch):
+                errands.fetches.put_nowait(output)
             else:
-                fetches.put_nowait(output)  # bounded: one at a time for each stream
+                errands.looks.put_nowait(output)
+
+    def _fall_silent(self, conversation: Conversation, reason: str) -> None:
+        """Once until somebody is heard again, however often it is tried."""
+        if not self._silent:
+            self._silent = True
+            for event in conversation.closed(reason):
+                self._publisher.put(event)
 
     def _failed(self, error: Exception) -> float:
         """Note the failure and return how long to wait. Raises AttemptsUsedUp."""

@@ -11,6 +11,10 @@ from ingest.connection import State
 from ingest.publisher import Publisher
 from ingest.worker import Worker
 
+_NOW = ("queued", "unconfirmed", "spilled")
+"""What rises and falls; the rest only rises."""
+_NAMES = {"waited_s": "waited_seconds"}
+
 
 def serve_metrics(port: int, worker: Worker, publisher: Publisher) -> None:
     """Answer on 127.0.0.1 from a thread of its own. Raises OSError if the port is taken."""
@@ -26,7 +30,10 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         for name, value in structs.asdict(self._publisher.counters).items():
-            yield CounterMetricFamily(f"tickbus_publisher_{name}", f"Publisher: {name}", value=value)
+            family = GaugeMetricFamily if name in _NOW else CounterMetricFamily
+            yield family(f"tickbus_publisher_{_NAMES.get(name, name)}", f"Publisher: {name}", value=value)
+        full = float(self._publisher.full)
+        yield GaugeMetricFamily("tickbus_publisher_full", "1 while nothing is read from the exchange", value=full)
         for field in ("frames", "skipped", "connects"):
             counter = CounterMetricFamily(f"tickbus_connection_{field}", f"Connection: {field}", labels=["connection"])
             for connection in self._worker.connections:

@@ -10,7 +10,8 @@ Durability = Literal["none", "everysec", "confirmed", "always"]
 """When what Redis confirms counts as kept:
 
 - none: at once; there is no append-only file, or a loss is acceptable.
-- everysec: after ten seconds, by which an append-only file that is synced every second has surely reached the disk.
+- everysec: when the server has it still after ten seconds: an append-only file that is synced every second has surely
+  reached the disk by then.
 - confirmed: when the server says so (WAITAOF), where it can be trusted to; else as everysec.
 - always: at once; the server syncs before it answers.
 """
@@ -44,14 +45,14 @@ class Tail:
         self._kept.append(kept)
         self.size_bytes += kept.size_bytes
 
-    def let_go_by_time(self, now_s: float) -> None:
-        """What was confirmed long enough ago is on disk."""
-        while self._kept and self._kept[0].confirmed_s + SYNCED_AFTER_S <= now_s:
-            self._drop()
+    def let_go(self, line: str, number: int, *, confirmed_by_s: float) -> None:
+        """All up to that call of that line is on disk, as far as it was confirmed by then.
 
-    def let_go_by_call(self, line: str, number: int) -> None:
-        """All up to that call of that line is on disk, and with it whatever was confirmed before the line began."""
-        while self._kept and (self._kept[0].line != line or self._kept[0].number <= number):
+        With it goes what was confirmed before the line began.
+        """
+        while self._kept and self._kept[0].confirmed_s <= confirmed_by_s:
+            if self._kept[0].line == line and self._kept[0].number > number:
+                break
             self._drop()
 
     def take(self) -> list[Kept]:

@@ -15,6 +15,15 @@ async def together(stopping: asyncio.Event, *parts: Coroutine[Any, Any, None]) -
         task.result()
 
 
+async def unless(stopping: asyncio.Event, waiting: Coroutine[Any, Any, None]) -> None:
+    """Await it, or until asked to stop: then it is cancelled."""
+    tasks = (asyncio.create_task(waiting), asyncio.create_task(stopping.wait()))
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def pause(stopping: asyncio.Event, seconds: float) -> None:
     """Wait that long, or until asked to stop."""
     try:

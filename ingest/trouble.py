@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection
+from typing import NamedTuple
 
 import structlog
 from redis.asyncio import Redis
@@ -18,6 +19,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from ingest import wire
 from ingest.contract import keys
 from ingest.contract.keys import StreamKey
 
@@ -40,7 +42,7 @@ async def remedy(
         return f"allow this user what append.lua does, on {keys.EXCHANGES} and md:{{{exchange}}}:*"
     if str(error).startswith("WRONGTYPE"):
         return f"rename or delete what is in the way: {', '.join(await _in_the_way(redis, exchange, streams))}"
-    return "the append script needs Redis 7.0 or Valkey 7.2, or later"
+    return "look after the server; the append script needs Redis 7.0 or Valkey 7.2, or later"
 
 
 async def _in_the_way(redis: Redis, exchange: str, streams: Collection[StreamKey]) -> list[str]:
@@ -52,7 +54,8 @@ async def _in_the_way(redis: Redis, exchange: str, streams: Collection[StreamKey
     for name in types:
         pipeline.type(name)
     try:
-        found = dict(zip(types, await pipeline.execute(), strict=True))
+        with wire.closed_is_away():
+            found = dict(zip(types, await pipeline.execute(), strict=True))
     except (RedisError, OSError) as away:
         return [f"a key among {', '.join(types)} ({away})"]
     return [f"{name} (a {found[name].decode()})" for name in types if found[name] not in (types[name], b"none")]
@@ -64,21 +67,32 @@ def address(redis: Redis) -> str:
     return str(at.get("path") or f"{at.get('host')}:{at.get('port')}/{at.get('db', 0)}")
 
 
+class Waiting(NamedTuple):
+    """How many events wait in memory and on disk, and whether nothing more is read from the exchange."""
+
+    in_memory: int
+    on_disk: int
+    sockets_wait: bool
+
+
 class Complaints:
     """What the log hears of a trouble with Redis: every ten seconds that it is there, and once that it is over."""
 
     def __init__(self, **subject: str) -> None:
         self._log = log.bind(**subject)
-        self._said_s: float | None = None
+        self._said_s: dict[bool, float] = {}
         self._open = False
 
-    def say(self, reason: str, *, waiting: int) -> None:
-        """It fails for this reason, while so many events wait."""
-        now_s = time.monotonic()
-        if self._said_s is None or now_s - self._said_s >= _SAY_EVERY_S:
-            self._said_s = now_s
+    def say(self, reason: str, what_to_do: str | None, waiting: Waiting) -> None:
+        """It fails for this reason, while so much waits. What somebody has to do is an error, not a warning."""
+        now_s, mends = time.monotonic(), what_to_do is not None
+        if now_s - self._said_s.get(mends, -_SAY_EVERY_S) >= _SAY_EVERY_S:
+            self._said_s[mends] = now_s
             self._open = True
-            self._log.warning("cannot append for now", reason=reason, waiting=waiting)
+            if mends:
+                self._log.error("cannot append", reason=reason, what_to_do=what_to_do, **waiting._asdict())
+            else:
+                self._log.warning("cannot append for now", reason=reason, **waiting._asdict())
 
     def over(self) -> None:
         """It works."""

@@ -53,7 +53,7 @@ class Worker:
     async def _publish(self) -> None:
         unwritten = await self._publisher.run()
         if unwritten:
-            log.error("events not written", exchange=self._exchange.name, events=unwritten)
+            log.error("events lost at the end", exchange=self._exchange.name, events=unwritten)
 
     async def _hear(self, stopping: asyncio.Event) -> None:
         """The publisher ends after everyone who puts into it."""
@@ -116,7 +116,8 @@ class Worker:
         failures = 0
         while not stopping.is_set():
             try:
-                return await self._publisher.positions(streams)
+                standings = await self._publisher.standings(streams)
+                return {key: stands.position for key, stands in standings.items() if stands.position is not None}
             except (RedisError, OSError) as away:
                 failures += 1
                 wait_s = self._patience.backoff.delay_s(failures, random.random())

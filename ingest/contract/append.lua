@@ -3,12 +3,16 @@
 -- KEYS  the exchange's registry of streams, then one stream each. A stream's companions (…:state and so on) share
 --       its hash tag and are derived from its key: naming five keys a stream would double the call.
 -- ARGV  a generation for streams that have no state yet; a line of calls and this call's number in it, or '' and 0;
---       then per stream: the generation that the caller knows it in ('' for none), how many entries, and five for
---       each: rule, type, s, first, data.
--- Reply one text per stream: "ok|gap|lost g n last handled appended". "gap" means: the entry after the first `handled`
---       ones does not join. "lost" means: the stream is not the one that the caller knows, the server has lost it or
---       a part of it. In both cases that entry and the rest of this stream's were not written. `last` is "-" before
---       the first id, and so is g of a stream without state.
+--       then per stream: the generation that the caller knows it in ('' for none), the caller's fence ('' for none),
+--       how many entries, and five for each: rule, type, s, first, data.
+-- Reply one text per stream: "ok|gap|lost|fenced g n last handled appended". "gap" means: the entry after the first
+--       `handled` ones does not join. "lost" means: the stream is not the one that the caller knows, the server has
+--       lost it or a part of it. "fenced": somebody with a higher fence has written here since. In all three cases
+--       that entry and the rest of this stream's were not written. `last` is "-" before the first id, and so is g of
+--       a stream without state.
+--
+-- A type that is not as expected ends a script with what it has written so far. So each key is read before the first
+-- write that depends on it: nothing is written twice when the call is sent again.
 --
 -- Ids are compared as numbers, exact up to 2^53; nanoseconds do not fit and are compared as text. What is stored is
 -- always the text that came in: a number of 1e14 and more would lose its digits in tostring.
@@ -32,12 +36,12 @@ local function above(a, b)
 end
 
 local function load(key)
-  local fields = { 'g', 'n', 'last', 'live', 'epoch', 'open', 'mark', 'session', 'counter',
+  local fields = { 'g', 'n', 'last', 'live', 'epoch', 'said', 'fence', 'open', 'mark', 'newest', 'session', 'counter',
     'snap_s', 'snap_ms', 'snap_bytes', 'delta_bytes' }
   local values = redis.call('HMGET', key .. ':state', unpack(fields))
   local state = { key = key, changed = {}, appended = 0, registered = values[1] and true }
   for i = 1, #fields do
-    state[fields[i]] = values[i] or nil
+    state[fields[i]] = values[i] ~= '' and values[i] or nil
   end
   state.known = state.g or '-'
   state.g = state.g or ARGV[1]
@@ -47,7 +51,7 @@ end
 
 local function set(state, field, value)
   state[field] = value
-  state.changed[field] = value
+  state.changed[field] = value or ''
 end
 
 local function xadd(state, kind, s, data, late)
@@ -64,24 +68,52 @@ local function xadd(state, kind, s, data, late)
   return redis.call('XADD', state.key, unpack(entry))
 end
 
--- An event that was given up for lost, and has come after all: it takes its ids out of their registered gap.
-local function late(state, kind, s, first, data)
-  local gaps = state.key .. ':gaps'
-  local gap = redis.call('ZREVRANGEBYSCORE', gaps, first, '-inf', 'LIMIT', 0, 1)[1]
+-- The registered gap that `first`…`last` lies in.
+local function gap_around(state, first, last)
+  local gap = redis.call('ZREVRANGEBYSCORE', state.key .. ':gaps', first, '-inf', 'LIMIT', 0, 1)[1]
   local from, to = string.match(gap or '', '^(%d+)%-(%d+)$')
-  if not from or tonumber(to) < tonumber(s) then return end
+  if from and tonumber(to) >= tonumber(last) then return gap, from, to end
+end
+
+-- An event that was given up for lost, and has come after all: it takes its ids out of their registered gap.
+local function late(state, kind, s, data, first, last)
+  local gap, from, to = gap_around(state, first, last)
+  if not gap then return end
   xadd(state, kind, s, data, true)
+  local gaps = state.key .. ':gaps'
   redis.call('ZREM', gaps, gap)
   if tonumber(from) < tonumber(first) then
     redis.call('ZADD', gaps, from, string.format('%s-%.0f', from, first - 1))
   end
-  if tonumber(to) > tonumber(s) then
-    redis.call('ZADD', gaps, string.format('%.0f', s + 1), string.format('%.0f-%s', s + 1, to))
+  if tonumber(to) > tonumber(last) then
+    redis.call('ZADD', gaps, string.format('%.0f', last + 1), string.format('%.0f-%s', last + 1, to))
   end
+end
+
+local function register(state, kind, s, data, from, to)
+  redis.call('ZCARD', state.key .. ':gaps')
+  xadd(state, kind, s, data)
+  redis.call('ZADD', state.key .. ':gaps', from, from .. '-' .. to)
+end
+
+-- Whether the identity is known; if not, `remember` keeps it among the newest ones.
+local function knows(state, s)
+  return redis.call('ZSCORE', state.key .. ':ids', s)
+end
+
+local function remember(state, s, score)
+  redis.call('ZADD', state.key .. ':ids', score, s)
+  redis.call('ZREMRANGEBYRANK', state.key .. ':ids', 0, -WINDOW - 1)
+end
+
+-- What follows the word that a stream is out of order, or silent, takes that back.
+local function go_on(state)
+  if state.said and state.said ~= 'live' then set(state, 'said', nil) end
 end
 
 -- A whole book, which late joiners find beside the stream.
 local function whole(state, kind, s, data)
+  redis.call('HLEN', state.key .. ':snap')
   local id = xadd(state, kind, s, data)
   redis.call('HSET', state.key .. ':snap', 'id', id, 'n', string.format('%d', state.n), 'g', state.g,
     'epoch', state.epoch, 'data', data)
@@ -89,6 +121,7 @@ local function whole(state, kind, s, data)
   set(state, 'snap_ms', string.format('%.0f', now_ms))
   set(state, 'snap_bytes', #data)
   set(state, 'delta_bytes', 0)
+  go_on(state)
 end
 
 -- Each rule: true if the entry is dealt with (appended, or dropped because the stream has it), false for a hole.
@@ -98,7 +131,7 @@ function rules.dense(state, kind, s, first, data)
   if state.last then
     local last = tonumber(state.last)
     if tonumber(s) <= last then
-      late(state, kind, s, first, data)
+      late(state, kind, s, data, first, s)
       return true
     end
     if tonumber(first) ~= last + 1 then return false end
@@ -114,6 +147,7 @@ function rules.range(state, kind, s, first, data)
   xadd(state, kind, s, data)
   set(state, 'last', s)
   set(state, 'delta_bytes', (state.delta_bytes or 0) + #data)
+  go_on(state)
   return true
 end
 
@@ -136,17 +170,21 @@ function rules.snapshot(state, kind, s, first, data)
 end
 
 -- A book without ids: what its writer says is counted by the writer, from 1 in each of its sessions. A session begins
--- with a whole book, and only the writer's own next word follows: calls in flight together cannot mix up a book.
+-- with a whole book, and only the writer's own next word follows: calls in flight together cannot mix up a book. What
+-- comes of a session that another one has followed, comes again.
 function rules.session(state, kind, s, first, data)
   local session, counter = string.match(s, '^(.+)%.(%d+)$')
   if session == state.session then
     if tonumber(counter) <= tonumber(state.counter) then return true end
     if tonumber(counter) ~= state.counter + 1 then return false end
+  elseif knows(state, session) then
+    return true
   elseif counter ~= '1' or kind ~= 'snapshot' then
     return false
   else
     set(state, 'epoch', string.format('%d', (state.epoch or 0) + 1))
   end
+  local begins = session ~= state.session
   if kind == 'snapshot' then
     whole(state, kind, s, data)
   else
@@ -154,6 +192,7 @@ function rules.session(state, kind, s, first, data)
   end
   set(state, 'session', session)
   set(state, 'counter', counter)
+  if begins then remember(state, session, state.n) end
   return true
 end
 
@@ -161,24 +200,38 @@ function rules.gap(state, kind, s, first, data)
   local from, to = string.match(first, '^(%d+)%-(%d+)$')
   if not state.last or tonumber(to) <= tonumber(state.last) then return true end
   if tonumber(from) ~= tonumber(state.last) + 1 then return false end
-  xadd(state, kind, s, data)
-  redis.call('ZADD', state.key .. ':gaps', from, first)
+  register(state, kind, s, data, from, to)
   set(state, 'last', to)
   if state.live then set(state, 'live', '0') end
   return true
 end
 
--- The server has lost what it had confirmed: from here on, numbers may be given a second time, so they are of another
--- generation. `first` is "g n" as the caller has just read them, "- 0" for no state: of two who ask, one is heard.
--- Behind that stands, if nothing is left in the stream, the id behind which its entries are said again or missing.
-function rules.renewal(state, kind, s, first, data)
-  local found, last = string.match(first, '^(%S+ %d+) ?(%d*)$')
-  if found ~= string.format('%s %d', state.known, state.n) then return true end
+-- Where ids say nothing of what is between them, what may be missing is a span of time.
+function rules.span(state, kind, s, first, data)
+  if knows(state, s) then return true end
+  local from, to = string.match(first, '^(%d+)%-(%d+)$')
+  register(state, kind, s, data, from, to)
+  remember(state, s, to)
+  return true
+end
+
+-- A stream begins anew, in another generation. `first` is "g n" as the caller has just read them, "- 0" for no state:
+-- of two who ask, one is heard.
+local function renew(state, kind, s, first, data)
+  if first ~= string.format('%s %d', state.n > 0 and state.g or '-', state.n) then return false end
   state.known = ARGV[1]
   set(state, 'g', ARGV[1])
   set(state, 'n', 0)
   xadd(state, kind, s, data)
-  if last ~= '' then
+  return true
+end
+
+-- The server has lost what it had confirmed: from here on, numbers may be given a second time. If nothing is left in the
+-- stream, `first` goes on with the id behind which its entries are said again, or are missing.
+function rules.renewal(state, kind, s, first, data)
+  local found, last = string.match(first, '^(%S+ %d+) ?(%d*)$')
+  redis.call('ZCARD', state.key .. ':gaps')
+  if renew(state, kind, s, found, data) and last ~= '' then
     set(state, 'last', last)
     if state.live then set(state, 'live', '0') end
     redis.call('ZREMRANGEBYSCORE', state.key .. ':gaps', '(' .. last, '+inf')
@@ -186,43 +239,117 @@ function rules.renewal(state, kind, s, first, data)
   return true
 end
 
-function rules.window(state, kind, s, first, data)
-  local ids = state.key .. ':ids'
-  if redis.call('ZSCORE', ids, s) then return true end
-  xadd(state, kind, s, data)
-  redis.call('ZADD', ids, state.n, s)
-  redis.call('ZREMRANGEBYRANK', ids, 0, -WINDOW - 1)
+-- The exchange counts from another beginning: old ids and gaps mean nothing any more.
+function rules.restart(state, kind, s, first, data)
+  if knows(state, s) then return true end
+  redis.call('ZCARD', state.key .. ':gaps')
+  if not renew(state, kind, s, first, data) then return false end
+  set(state, 'last', nil)
+  set(state, 'snap_s', nil)
+  if state.live then set(state, 'live', '0') end
+  redis.call('DEL', state.key .. ':gaps')
+  remember(state, s, state.n)
   return true
+end
+
+function rules.window(state, kind, s, first, data)
+  if knows(state, s) then return true end
+  xadd(state, kind, s, data)
+  remember(state, s, state.n)
+  return true
+end
+
+-- Identities without an order of their own; `first` is the time in ms. What is older than all that is remembered may
+-- be known or not: it counts as known, unless something is missing there. What comes behind newer ones is late.
+function rules.opaque(state, kind, s, first, data)
+  if knows(state, s) then return true end
+  local ids, time_ms = state.key .. ':ids', tonumber(first)
+  if redis.call('ZCARD', ids) >= WINDOW then
+    local oldest = redis.call('ZRANGE', ids, 0, 0, 'WITHSCORES')
+    if time_ms < tonumber(oldest[2]) and not gap_around(state, first, first) then
+      local older = state.older or redis.call('HGET', state.key .. ':state', 'older') or 0
+      set(state, 'older', string.format('%d', older + 1))
+      return true
+    end
+  end
+  xadd(state, kind, s, data, state.newest and time_ms < tonumber(state.newest))
+  remember(state, s, first)
+  if not state.newest or time_ms > tonumber(state.newest) then set(state, 'newest', first) end
+  return true
+end
+
+local function newest_of(state, source)
+  local field = 'ticker.' .. source
+  return state[field] or redis.call('HGET', state.key .. ':state', field)
 end
 
 function rules.ticker(state, kind, s, first, data)
   local source, mark = string.match(s, '^(.+)%.(%d+)$')
-  local field = 'ticker.' .. source
-  local newest = state[field] or redis.call('HGET', state.key .. ':state', field)
+  local newest = newest_of(state, source)
   if newest and not above(mark, newest) then return true end
   xadd(state, kind, s, data)
-  set(state, field, mark)
+  set(state, 'ticker.' .. source, mark)
+  go_on(state)
   return true
 end
 
+-- Candles follow one another without a hole: `first` is "open_ms-end_ms", both inclusive, and `last` the end of the
+-- newest that is closed. What is still growing comes behind that, and never older than before.
 function rules.candle(state, kind, s, first, data)
   local open, mark = string.match(s, '^(%d+)%.(.+)$')
-  if state.open then
-    if above(state.open, open) then return true end
-    if state.open == open and (state.mark == 'closed' or (mark ~= 'closed' and not above(mark, state.mark))) then
-      return true
-    end
+  local from, to = string.match(first, '^(%d+)%-(%d+)$')
+  if state.last and tonumber(from) <= tonumber(state.last) then
+    if mark == 'closed' then late(state, kind, s, data, from, to) end
+    return true
   end
+  if state.last and tonumber(from) ~= state.last + 1 then return false end
+  if mark == 'closed' then
+    xadd(state, kind, s, data)
+    set(state, 'last', to)
+    return true
+  end
+  if state.open == open and not above(mark, state.mark) then return true end
   xadd(state, kind, s, data)
   set(state, 'open', open)
   set(state, 'mark', mark)
+  if not state.last then set(state, 'last', string.format('%.0f', from - 1)) end
   return true
 end
 
-local function append(state, expected, position, count)
+-- Whether nothing was appended behind these marks: the newest id, or the newest mark of each source or session.
+local function stands_at(state, marks)
+  for mark in string.gmatch(marks, '%S+') do
+    local source, count = string.match(mark, '^(.+)%.(%d+)$')
+    local newest = state.last
+    if source then
+      newest = source == state.session and state.counter or newest_of(state, source)
+    end
+    if newest ~= (count or mark) then return false end
+  end
+  return marks ~= '' or state.n == 0
+end
+
+-- What one writer says of the state of a stream. `first` is the state and, behind a blank, where the writer stands:
+-- that it hears nothing is true of the stream only if nobody else has written since. That it is live is said once.
+function rules.state(state, kind, s, first, data)
+  local word, marks = string.match(first, '^(%S+) ?(.*)$')
+  if knows(state, s) or state.said == word then return true end
+  if word ~= 'live' and not stands_at(state, marks) then return true end
+  xadd(state, kind, s, data)
+  set(state, 'said', word)
+  remember(state, s, state.n)
+  return true
+end
+
+local function append(state, expected, fence, position, count)
   -- A stream that was deleted alone has its state still: what was in it is gone all the same.
   if expected ~= '' and state.known ~= expected then return 'lost', 0 end
-  if line and state.n > 0 and redis.call('EXISTS', state.key) == 0 then return 'lost', 0 end
+  if (line or expected ~= '') and state.n > 0 and redis.call('EXISTS', state.key) == 0 then return 'lost', 0 end
+  if fence ~= '' then
+    if state.fence and tonumber(fence) < tonumber(state.fence) then return 'fenced', 0 end
+    if fence ~= state.fence then set(state, 'fence', fence) end
+  end
+  if not state.registered then redis.call('SISMEMBER', KEYS[1], state.key) end
   for handled = 0, count - 1 do
     local i = position + 5 * handled
     if not rules[ARGV[i]](state, ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]) then
@@ -246,15 +373,15 @@ local replies = {}
 local position = 4
 for i = 2, #KEYS do
   local state = load(KEYS[i])
-  local count = tonumber(ARGV[position + 1])
-  local outcome, handled = append(state, ARGV[position], position + 2, count)
-  if state.appended > 0 then
+  local count = tonumber(ARGV[position + 2])
+  local outcome, handled = append(state, ARGV[position], ARGV[position + 1], position + 3, count)
+  if state.appended > 0 or (state.registered and next(state.changed)) then
     save(state)
     state.known = state.g
   end
   replies[i - 1] = string.format('%s %s %d %s %d %d', outcome, state.known, state.n, state.last or '-', handled,
     state.appended)
-  position = position + 2 + 5 * count
+  position = position + 3 + 5 * count
 end
 if line then redis.call('SET', line, ARGV[3], 'EX', LINE_SECONDS) end
 return replies

@@ -1,5 +1,6 @@
 """The append script and the codec of its arguments and replies: the one way into a stream."""
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -7,7 +8,7 @@ from types import MappingProxyType
 from msgspec import Struct
 
 from ingest.contract import keys
-from ingest.contract.codec import encode
+from ingest.contract.codec import encode, freeze_entry
 from ingest.contract.events import Body, Event
 from ingest.contract.keys import StreamKey
 
@@ -15,7 +16,9 @@ SCRIPT = (Path(__file__).parent / "append.lua").read_text(encoding="utf-8")
 """Lua for EVALSHA; load it at each connect."""
 
 _ARGUMENTS_PER_ENTRY = 5
+_ANY = sys.maxsize
 _NOTHING: Mapping[StreamKey, str] = MappingProxyType({})
+_NO_FENCES: Mapping[StreamKey, int] = MappingProxyType({})
 
 
 class Batch(Struct, frozen=True):
@@ -27,6 +30,11 @@ class Batch(Struct, frozen=True):
     """Five arguments an entry: rule, type, s, first, data."""
 
     @property
+    def restarts(self) -> list[StreamKey]:
+        """The streams that begin anew in it."""
+        return [key for key, entries in self.streams.items() if "restart" in entries[::_ARGUMENTS_PER_ENTRY]]
+
+    @property
     def entries(self) -> int:
         """How many in all."""
         return sum(map(self.count, self.streams))
@@ -35,6 +43,14 @@ class Batch(Struct, frozen=True):
         """How many entries of this stream."""
         return len(self.streams[key]) // _ARGUMENTS_PER_ENTRY
 
+    def frozen(self) -> list[bytes]:
+        """Its entries, to lie on disk until Redis takes them."""
+        return [
+            freeze_entry(key, entries[i : i + _ARGUMENTS_PER_ENTRY])
+            for key, entries in self.streams.items()
+            for i in range(0, len(entries), _ARGUMENTS_PER_ENTRY)
+        ]
+
     def numbered(self, key: StreamKey) -> Iterator[tuple[int, int]]:
         """The first and last id of each of this stream's entries that has a place among consecutive ids."""
         entries = self.streams.get(key, [])
@@ -42,16 +58,22 @@ class Batch(Struct, frozen=True):
             rule, _, s, first = entries[i : i + 4]
             if rule == "dense":
                 yield int(first), int(s)
-            elif rule == "gap":
+            elif rule == "gap" or (rule == "candle" and str(s).endswith(".closed")):
                 begin, _, end = str(first).partition("-")
                 yield int(begin), int(end)
 
     def arguments(
-        self, known: Mapping[StreamKey, str] = _NOTHING, line: str = "", number: int = 0
+        self,
+        known: Mapping[StreamKey, str] = _NOTHING,
+        line: str = "",
+        number: int = 0,
+        fences: Mapping[StreamKey, int] = _NO_FENCES,
     ) -> tuple[str | bytes | int, ...]:
         """What EVALSHA gets behind the digest.
 
         `known` are the generations in which the caller knows streams: one that is found in another is not written to.
+        `fences` are the numbers with which the caller was given streams for itself: nor is one written to that
+        somebody with a higher number has written to.
         Call `number` (1, 2, 3, …) of a `line` fails unless the one before was carried out: without that, calls in
         flight together would overtake one that fails.
         """
@@ -59,7 +81,7 @@ class Batch(Struct, frozen=True):
         flat: list[str | bytes | int] = [len(self.streams) + 1, registry, *map(str, self.streams)]
         flat += (self.generation, line, number)
         for key, entries in self.streams.items():
-            flat += (known.get(key, ""), len(entries) // _ARGUMENTS_PER_ENTRY)
+            flat += (known.get(key, ""), fences.get(key, ""), len(entries) // _ARGUMENTS_PER_ENTRY)
             flat += entries
         return tuple(flat)
 
@@ -78,16 +100,26 @@ class Appended(Struct, frozen=True):
     handled: int
     appended: int
     """Written now; the rest of `handled` was there already."""
+    fenced: bool = False
+    """Somebody with a higher fence has written here since. Nothing was written."""
 
 
-def batch(generation: str, events: Iterable[Event]) -> Batch:
-    """The events, all of one exchange and at least one. `generation` is for streams yet unborn."""
+def batch(generation: str, events: Iterable[Event], most_bytes: int = _ANY) -> Batch:
+    """The events, all of one exchange and at least one. `generation` is for streams yet unborn.
+
+    No more of them are taken once those that were have `most_bytes` of data.
+    """
     streams: dict[StreamKey, list[str | bytes]] = {}
+    size = 0
     for event in events:
         entries = streams.get(event.key)
         if entries is None:
             entries = streams[event.key] = []
-        entries += (event.rule, _TYPES[type(event.body)], event.s, event.first, encode(event.body))
+        data = encode(event.body)
+        entries += (event.rule, _TYPES[type(event.body)], event.s, event.first, data)
+        size += len(data)
+        if size >= most_bytes:
+            break
     if not streams:
         raise ValueError("a batch needs at least one event")
     return Batch(generation, streams)
@@ -104,6 +136,7 @@ def _appended(key: StreamKey, text: bytes | str) -> Appended:
         key=key,
         refused=outcome == "gap",
         lost=outcome == "lost",
+        fenced=outcome == "fenced",
         g=None if g == "-" else g,
         n=int(n),
         last=None if last == "-" else last,

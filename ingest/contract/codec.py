@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from ingest.contract.events import Body, Delta, Event, Rule, Snapshot
-from ingest.contract.keys import parse_key
+from ingest.contract.keys import StreamKey, parse_key
 from ingest.contract.numbers import check
 
 VERSION = b"1"
@@ -81,7 +81,12 @@ def decode(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
 def freeze(event: Event) -> bytes:
     """An event with its address, to lie on disk until Redis takes it."""
     kind = type(event.body).__name__.lower()
-    return _encoder.encode((str(event.key), event.rule, kind, event.s, event.first, encode(event.body)))
+    return freeze_entry(event.key, (event.rule, kind, event.s, event.first, encode(event.body)))
+
+
+def freeze_entry(key: StreamKey, entry: Sequence[str | bytes]) -> bytes:
+    """The same of an event that is encoded: rule, type, s, first, data."""
+    return _encoder.encode((str(key), *entry))
 
 
 def thaw(data: bytes) -> Event:

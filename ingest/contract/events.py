@@ -163,20 +163,41 @@ class Fill(_Body, frozen=True):
 Body = Trade | Ticker | Candle | Snapshot | Delta | Gap | Status | Intent | Order | Fill
 
 
-Rule = Literal["dense", "window", "range", "snapshot", "gap", "ticker", "candle", "session", "renewal"]
+Rule = Literal[
+    "dense",
+    "window",
+    "opaque",
+    "range",
+    "snapshot",
+    "session",
+    "ticker",
+    "candle",
+    "state",
+    "gap",
+    "span",
+    "renewal",
+    "restart",
+]
 """How a stream decides whether it has an event already (append.lua does):
 
 - dense: consecutive ids. `last` + 1 is appended, what is not above `last` dropped, anything else refused.
-- window: opaque identities. Appended unless among the newest 2,000.
+- window: identities of statuses and of what we say ourselves. Appended unless among the newest 2,000.
+- opaque: the exchange's own identities without an order; `first` is the time in ms. As window, but what is older than
+  the whole window counts as known, unless it lies in a registered span.
 - range: a book delta over the ids `first`…`s`, appended if it joins what the stream has without a hole.
 - snapshot: the whole book as of the id `s`, accepted when the stream is out of sync, or when one is due.
-- gap: the registered loss of the ids `first`-`last`, which must start right behind what the stream has.
-- ticker: `s` is `SOURCE.MARK`, appended if the mark is above that source's newest.
 - session: a book without ids; `s` is `SESSION.COUNTER`. The writer's next word is appended, and a session begins with
   a snapshot that is its first.
+- ticker: `s` is `SOURCE.MARK`, appended if the mark is above that source's newest.
+- candle: `s` is `OPEN_NS.MARK` or `OPEN_NS.closed`, and `first` is `OPEN_MS-END_MS`. Closed ones follow one another
+  without a hole; one that grows stands behind the last closed one, and is appended if its mark is above its newest.
+- state: what a writer says of the stream; `first` is the state and where the writer stands. Appended unless it is known
+  already, or somebody else has written since.
+- gap: the registered loss of the ids `first`-`last`, which must start right behind what the stream has.
+- span: a stretch of time in ms in which something may be missing, where ids cannot tell.
 - renewal: the server has lost what it had confirmed; `first` is "g n" as it stands, and the generation ends there. If
   nothing is left in the stream, the id behind which it goes on may follow: "g n last".
-- candle: `s` is `OPEN_NS.MARK` or `OPEN_NS.closed`, appended if newer, and never after `closed`.
+- restart: the exchange's ids begin anew; `first` as of renewal, and refused if the stream does not stand there.
 """
 
 
@@ -184,7 +205,7 @@ class Event(Struct, frozen=True):
     """One entry to be: its stream, the identity that names it there for ever, what it says, how it is admitted.
 
     `first` is the first id that the event covers: that of its oldest trade, U of a delta, `first-last` of a
-    gap; empty for the other rules.
+    gap; or what its rule asks for, see there.
     """
 
     key: StreamKey

@@ -17,15 +17,18 @@ from ingest.exchanges.binance_frames import (
     Depth,
     Envelope,
     Klines,
-    KnownTicker,
+    Tickers,
     Trades,
     instrument,
+    kline,
     read_book,
     read_envelope,
     read_historical_trades,
     read_instruments,
+    read_klines,
     trade,
 )
+from ingest.exchanges.candles import Candles
 from ingest.exchanges.dense import DenseTrades
 from ingest.exchanges.exchange import (
     NEVER,
@@ -37,10 +40,13 @@ from ingest.exchanges.exchange import (
     Reconnect,
     Send,
     SkipFrame,
+    Standing,
 )
+from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.ranged import RangedBook
 from ingest.exchanges.requests import Request, Requests
 from ingest.exchanges.session import Session
+from ingest.exchanges.topic import BookWanted, CandlesWanted, Topic, TradesWanted
 
 INTERVALS: Final = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
 
@@ -54,6 +60,7 @@ _QUIET_NS = 15_000_000_000
 _LIFETIME_NS = 23 * 3_600_000_000_000  # the exchange cuts at 24 hours
 _BOOK_LIMIT = 1_000
 _TRADES_LIMIT = 1_000
+_CANDLES_LIMIT = 1_000
 
 _PREFIX = b'{"stream":"'
 
@@ -121,8 +128,7 @@ class BinanceConversation:
         self._positions = positions
         self._session = session
         self._routes: dict[bytes, Callable[[bytes, int], Sequence[Event]]] = {}
-        self._books: dict[StreamKey, RangedBook] = {}
-        self._trades: dict[StreamKey, DenseTrades] = {}
+        self._topics: dict[StreamKey, Topic] = {}
         self._requests = Requests(
             names_per_message=_NAMES_PER_MESSAGE, every_ns=_MESSAGE_EVERY_NS, answered_within_ns=_ACK_WITHIN_NS
         )
@@ -145,8 +151,7 @@ class BinanceConversation:
         for key in streams:
             names = self._names(key)
             self._routes.update(dict.fromkeys((name.encode() for name in names), _unheard))
-            self._books.pop(key, None)
-            self._trades.pop(key, None)
+            self._topics.pop(key, None)
             self._requests.add("UNSUBSCRIBE", names)
         return self.tick(now_ns)
 
@@ -161,20 +166,31 @@ class BinanceConversation:
         return self._other(frame, now_ns)
 
     def fetched(self, tag: str, answer: bytes | FetchFailed, now_ns: int) -> Sequence[Output]:
-        """A snapshot, or a page of trades, for the stream that the tag names."""
+        """A snapshot, or a page of trades or candles, for the stream that the tag names."""
         channel, _, symbol = tag.partition(" ")
-        key = StreamKey("binance", channel, symbol)
         events: Sequence[Event] = ()
-        if book := self._books.get(key):
-            events = _snapshot(book, answer, now_ns)
-        elif trades := self._trades.get(key):
-            events = _backfill(trades, answer, now_ns)
-        return [*events, *self._fetches(now_ns)]
+        match self._topics.get(StreamKey("binance", channel, symbol)):
+            case RangedBook() as book:
+                events = _snapshot(book, answer, now_ns)
+            case DenseTrades() as trades:
+                events = _backfill(trades, answer, now_ns)
+            case Candles() as candles:
+                events = _refill(candles, answer, now_ns)
+        return [*events, *self._wanted(now_ns)]
+
+    def located(self, key: StreamKey, standing: Standing | None, now_ns: int) -> Sequence[Output]:
+        """Where the stream stands by now, perhaps because of another writer."""
+        topic = self._topics.get(key)
+        return [*topic.located(standing, now_ns), *self._wanted(now_ns)] if topic else ()
 
     def refused(self, key: StreamKey, last: str | None, now_ns: int) -> Sequence[Output]:
         """The stream stands elsewhere: its book starts anew, its trades are fetched again."""
-        target = self._books.get(key) or self._trades.get(key)
-        return [*target.refused(last, now_ns), *self._fetches(now_ns)] if target else ()
+        topic = self._topics.get(key)
+        return [*topic.refused(last, now_ns), *self._wanted(now_ns)] if topic else ()
+
+    def closed(self, reason: str) -> Sequence[Event]:
+        """Whatever does not tell by its ids what is missing says that it is not up to date any more."""
+        return [event for topic in self._topics.values() for event in topic.closed(reason)]
 
     def tick(self, now_ns: int) -> Sequence[Output]:
         """Say what may be said, fetch what is due, and end before the exchange does."""
@@ -184,36 +200,38 @@ class BinanceConversation:
             self._ask_ns = now_ns + _QUIET_NS
             self._requests.ask("LIST_SUBSCRIPTIONS")
         sends = [Send(_said(request)) for request in self._requests.ready(now_ns)]
-        return [*sends, *self._fetches(now_ns)]
+        return [*sends, *self._wanted(now_ns)]
 
     def due(self) -> int:
         """When `tick` is next wanted."""
-        fetches = [target.due() for target in self._numbered().values()]
-        return min(self._end_ns, self._ask_ns, self._requests.due(), *fetches)
+        topics = [topic.due() for topic in self._topics.values()]
+        return min(self._end_ns, self._ask_ns, self._requests.due(), *topics)
 
     def positions(self) -> Mapping[StreamKey, str]:
-        """The newest id said of each book and of each symbol's trades."""
-        return {key: str(target.last) for key, target in self._numbered().items() if target.last is not None}
-
-    def _numbered(self) -> dict[StreamKey, RangedBook | DenseTrades]:
-        return {**self._books, **self._trades}
+        """Of each stream the newest that was said."""
+        return {key: topic.position for key, topic in self._topics.items() if topic.position is not None}
 
     def _open(self, key: StreamKey) -> Sequence[str]:
         """The exchange's names of `key`, now routed to who understands their frames."""
         native, position = self._instruments[key.symbol].native, self._positions.get(key)
         names = self._names(key)
         routes: list[Callable[[bytes, int], Sequence[Event]]]
-        if key.channel == "orderbook":
-            book = self._books[key] = RangedBook(key, self._session, position)
-            routes = [Depth(native, book).hear]
-        elif key.channel == "trades":
-            trades = self._trades[key] = DenseTrades(key, self._session, position)
-            routes = [Trades(native, trades).hear]
-        elif key.channel == "ticker":
-            ticker = KnownTicker(native, key)
-            routes = [ticker.hear_book, ticker.hear_day]
-        else:
-            routes = [Klines(native, key).hear]
+        topic: Topic
+        match key.channel:
+            case "orderbook":
+                topic = RangedBook(key, self._session, position)
+                routes = [Depth(native, topic).hear]
+            case "trades":
+                topic = DenseTrades(key, self._session, position)
+                routes = [Trades(native, topic).hear]
+            case "ticker":
+                topic = KnownTicker(key, self._session, position)
+                tickers = Tickers(native, topic)
+                routes = [tickers.hear_book, tickers.hear_day]
+            case _:
+                topic = Candles(key, self._session, position)
+                routes = [Klines(native, topic).hear]
+        self._topics[key] = topic
         self._routes.update(zip((name.encode() for name in names), routes, strict=True))
         return names
 
@@ -242,23 +260,30 @@ class BinanceConversation:
             return ()
         # A quiet symbol may send no diff for minutes, so the snapshot does not wait for one.
         names = frozenset(request.names)
-        opened = [book for key, book in self._books.items() if self._names(key)[0] in names]
-        return [*chain.from_iterable(book.open(now_ns) for book in opened), *self._fetches(now_ns)]
+        opened = [topic for key, topic in self._topics.items() if self._names(key)[0] in names]
+        return [*chain.from_iterable(topic.open(now_ns) for topic in opened), *self._wanted(now_ns)]
 
-    def _fetches(self, now_ns: int) -> list[Output]:
-        fetches: list[Output] = []
-        for key, book in self._books.items():
-            if book.due() <= now_ns:
-                book.fetching()
-                fetches.append(self._fetch(key, "/api/v3/depth", 50, limit=_BOOK_LIMIT))
-        for key, trades in self._trades.items():
-            if trades.due() <= now_ns:
-                first = trades.fetching()
-                fetches.append(self._fetch(key, "/api/v3/historicalTrades", 25, fromId=first, limit=_TRADES_LIMIT))
-        return fetches
+    def _wanted(self, now_ns: int) -> list[Output]:
+        wanted: list[Output] = []
+        for key, topic in self._topics.items():
+            if topic.due() > now_ns:
+                continue
+            for want in topic.wants(now_ns):
+                match want:
+                    case BookWanted():
+                        wanted.append(self._fetch(key, "/api/v3/depth", 50, limit=_BOOK_LIMIT))
+                    case TradesWanted():
+                        about = {"fromId": want.first, "limit": _TRADES_LIMIT}
+                        wanted.append(self._fetch(key, "/api/v3/historicalTrades", 25, **about))
+                    case CandlesWanted():
+                        since = {"startTime": want.from_ms, "limit": _CANDLES_LIMIT}
+                        wanted.append(self._fetch(key, "/api/v3/klines", 2, interval=key.interval, **since))
+                    case _:
+                        wanted.append(want)
+        return wanted
 
-    def _fetch(self, key: StreamKey, path: str, weight: int, **params: int) -> Fetch:
-        texts = ((name, str(value)) for name, value in params.items())
+    def _fetch(self, key: StreamKey, path: str, weight: int, **params: int | str | None) -> Fetch:
+        texts = ((name, str(value)) for name, value in params.items() if value is not None)
         native = self._instruments[key.symbol].native
         return Fetch(path, (("symbol", native), *texts), weight, f"{key.channel} {key.symbol}")
 
@@ -300,6 +325,16 @@ def _backfill(trades: DenseTrades, answer: bytes | FetchFailed, now_ns: int) -> 
         return trades.failed(f"REST made no sense: {bad}", now_ns)
     said = [(row.id, trade(row.price, row.qty, row.isBuyerMaker, row.time, now_ns)) for row in rows]
     return trades.fetched(sorted(said, key=lambda row: row[0]), now_ns)
+
+
+def _refill(candles: Candles, answer: bytes | FetchFailed, now_ns: int) -> Sequence[Event]:
+    if isinstance(answer, FetchFailed):
+        return candles.failed(f"REST answered {answer.status}: {answer.reason}"[:256], now_ns)
+    try:
+        rows = read_klines(answer)
+    except msgspec.MsgspecError as bad:
+        return candles.failed(f"REST made no sense: {bad}"[:256], now_ns)
+    return candles.fetched([kline(row, now_ns) for row in rows], now_ns)
 
 
 def _names(key: StreamKey, native: str) -> Sequence[str]:

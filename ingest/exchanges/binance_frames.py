@@ -10,11 +10,12 @@ from typing import Annotated
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from ingest.contract.events import Candle, Delta, Event, Ticker, Trade
-from ingest.contract.keys import StreamKey
+from ingest.contract.events import Candle, Delta, Event, Trade
 from ingest.contract.numbers import Number, check, exchange_time
+from ingest.exchanges.candles import Candles, Interval
 from ingest.exchanges.dense import DenseTrades
 from ingest.exchanges.exchange import Instrument
+from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.ranged import RangedBook
 
 Id = Annotated[int, Meta(ge=-1, le=1 << 53)]
@@ -76,6 +77,7 @@ class BinanceKline(Struct):
     """The `k` of a kline event."""
 
     t: Milliseconds
+    T: Milliseconds
     i: str
     o: Number
     h: Number
@@ -101,6 +103,20 @@ class BinanceBook(Struct):
     lastUpdateId: Id  # noqa: N815 - the exchange's name
     bids: tuple[tuple[str, str], ...]
     asks: tuple[tuple[str, str], ...]
+
+
+class BinanceKlineRow(Struct, array_like=True):
+    """A row of `GET /api/v3/klines`, up to the fields that are of use."""
+
+    open_ms: Milliseconds
+    open: Number
+    high: Number
+    low: Number
+    close: Number
+    volume: Number
+    end_ms: Milliseconds
+    quote_volume: Number
+    trades: Id
 
 
 class BinanceHistoricalTrade(Struct):
@@ -175,6 +191,7 @@ _kline_frame = msgspec.json.Decoder(_KlineFrame).decode
 read_envelope = msgspec.json.Decoder(Envelope).decode
 read_book = msgspec.json.Decoder(BinanceBook).decode
 read_historical_trades = msgspec.json.Decoder(list[BinanceHistoricalTrade]).decode
+read_klines = msgspec.json.Decoder(list[BinanceKlineRow]).decode
 read_instruments = msgspec.json.Decoder(BinanceInstruments).decode
 
 
@@ -209,29 +226,25 @@ class Depth:
         return self._book.delta(data.U, data.u, delta, now_ns)
 
 
-class KnownTicker:
-    """Best prices from one stream and the last 24 hours from another: each update says all that is known."""
+class Tickers:
+    """Reads one symbol's best prices, which are of one stream, and its last 24 hours, which are of another."""
 
-    def __init__(self, native: str, key: StreamKey) -> None:
+    def __init__(self, native: str, ticker: KnownTicker) -> None:
         self._native = native
-        self._key = key
-        self._best: dict[str, str | None] = {}
-        self._day: dict[str, str | None] = {}
-        self._update = -1
+        self._ticker = ticker
 
     def hear_book(self, frame: bytes, now_ns: int) -> Sequence[Event]:
         """New best prices."""
         data = _book_ticker_frame(frame).data
         _same(data.s, self._native)
-        self._update = data.u
-        self._best = _best(data)
-        return (self._said(f"book.{data.u}", None, now_ns),)
+        return self._ticker.say("book", data.u, _best(data), None, now_ns)
 
     def hear_day(self, frame: bytes, now_ns: int) -> Sequence[Event]:
         """The last 24 hours; its best prices are up to a second old and count only until others are known."""
         data = _ticker_frame(frame).data
         _same(data.s, self._native)
-        self._day = {
+        event_ns = data.E * 1_000_000
+        day = {
             "last": _known(data.c),
             "last_amount": _known(data.c) and data.Q,
             "open": _known(data.o),
@@ -240,30 +253,25 @@ class KnownTicker:
             "volume": data.v,
             "quote_volume": data.q,
         }
-        if self._update < 0:
-            self._best = _best(data)
-        return (self._said(f"24hr.{data.E * 1_000_000}", exchange_time(data.E * 1_000_000, now_ns), now_ns),)
-
-    def _said(self, s: str, exchange_ns: int | None, now_ns: int) -> Event:
-        ticker = Ticker(received_ns=now_ns, exchange_ns=exchange_ns, **self._best, **self._day)
-        return Event(self._key, s, ticker, "ticker")
+        if not self._ticker.heard("book"):
+            day |= _best(data)
+        return self._ticker.say("24hr", event_ns, day, exchange_time(event_ns, now_ns), now_ns)
 
 
 class Klines:
     """Reads one symbol's candles of one interval."""
 
-    def __init__(self, native: str, key: StreamKey) -> None:
+    def __init__(self, native: str, candles: Candles) -> None:
         self._native = native
-        self._key = key
+        self._candles = candles
 
     def hear(self, frame: bytes, now_ns: int) -> Sequence[Event]:
         """An interval as it grows, and when it closes."""
         data = _kline_frame(frame).data
         _same(data.s, self._native)
         k, event_ns = data.k, data.E * 1_000_000
-        open_ns = k.t * 1_000_000
         candle = Candle(
-            open_ns=open_ns,
+            open_ns=k.t * 1_000_000,
             open=k.o,
             high=k.h,
             low=k.l,
@@ -275,7 +283,24 @@ class Klines:
             trades=k.n,
             exchange_ns=exchange_time(event_ns, now_ns),
         )
-        return (Event(self._key, f"{open_ns}.{'closed' if k.x else event_ns}", candle, "candle"),)
+        return self._candles.candle(Interval(candle, k.T, "closed" if k.x else str(event_ns)), now_ns)
+
+
+def kline(row: BinanceKlineRow, now_ns: int) -> Interval:
+    """A candle of REST."""
+    candle = Candle(
+        open_ns=row.open_ms * 1_000_000,
+        open=row.open,
+        high=row.high,
+        low=row.low,
+        close=row.close,
+        volume=row.volume,
+        closed=False,
+        received_ns=now_ns,
+        quote_volume=row.quote_volume,
+        trades=row.trades,
+    )
+    return Interval(candle, row.end_ms, "")
 
 
 def trade(price: str, amount: str, buyer_is_maker: bool, exchange_ms: int, now_ns: int) -> Trade:

@@ -1,14 +1,22 @@
 """Trades with consecutive ids: said in order, holes filled by REST, and registered where that cannot be had."""
 
+from collections.abc import Sequence
+
 from msgspec import structs
 
-from ingest.contract.events import Event, Gap, Trade
+from ingest.contract.events import Event, Trade
 from ingest.contract.keys import StreamKey
-from ingest.exchanges.exchange import NEVER
+from ingest.exchanges.exchange import NEVER, Locate, Standing
 from ingest.exchanges.session import Session
+from ingest.exchanges.topic import Hold, TradesWanted, Wanted
 
 BACKFILLED_TRADES = 20_000
 """The longest hole that is filled by REST; of a longer one the oldest part is registered as lost."""
+DOUBT_NS = 2_000_000_000
+FAR_DOUBT_NS = 250_000_000
+"""For so long nothing but old ids may come before the exchange is asked whether it counts anew; less if they are far
+below: what an exchange says twice is recent."""
+_FAR = 1_000
 _ATTEMPTS = 4
 _RETRY_NS = 2_000_000_000
 
@@ -22,41 +30,88 @@ class DenseTrades:
         self.last = None if position is None else int(position)
         self._session = session
         self._ahead: dict[int, Trade] = {}
+        self._hold = Hold()
         self._fetch_at = NEVER
-        self._fetching: int | None = None
+        self._asked: TradesWanted | None = None
         self._attempts = 0
+        self._below: dict[int, Trade] = {}
+        self._doubt_at = NEVER
+        self._restarting = False
+        self._begun: int | None = None
+        """Where the series began, if it was this conversation that saw it begin."""
+
+    @property
+    def position(self) -> str | None:
+        """The newest id said."""
+        return None if self.last is None else str(self.last)
+
+    def open(self, now_ns: int) -> Sequence[Event]:
+        """Trades tell by their ids what was missed before them."""
+        return ()
+
+    def closed(self, reason: str) -> Sequence[Event]:
+        """And what will be missed behind them."""
+        return ()
 
     def due(self) -> int:
-        """When the trades behind `last` are to be fetched."""
-        return self._fetch_at
+        """When something is next wanted."""
+        return min(self._hold.due(), self._fetch_at, self._doubt_at)
 
-    def fetching(self) -> int:
-        """The fetch is under way, from the id that this returns; its answer comes as `fetched` or `failed`."""
-        assert self.last is not None
-        self._fetch_at = NEVER
-        self._fetching = self.last + 1
-        return self._fetching
+    def wants(self, now_ns: int) -> list[Wanted]:
+        """Where the stream stands, the trades behind `last`, or the newest ones if the ids are in doubt."""
+        wanted: list[Wanted] = []
+        if self._hold.due() <= now_ns:
+            self._hold.looking()
+            wanted.append(Locate(self.key))
+        if self._asked is None and min(self._fetch_at, self._doubt_at) <= now_ns and self.last is not None:
+            doubtful = self._fetch_at > now_ns
+            self._fetch_at = self._doubt_at = NEVER
+            self._asked = TradesWanted(None if doubtful else self.last + 1)
+            wanted.append(self._asked)
+        return wanted
 
     def trade(self, trade_id: int, trade: Trade, now_ns: int) -> list[Event]:
         """A live trade."""
+        if self.last is not None and trade_id <= self.last:
+            return self._doubt(trade_id, trade, now_ns)
+        if self._below:
+            self._trust()
         if self.last is None or trade_id == self.last + 1:
             return [self._say(trade_id, trade), *self._join()]
-        if trade_id <= self.last:
-            return []
         if len(self._ahead) >= BACKFILLED_TRADES:
             return [*self._lose(min(self._ahead) - 1, "more trades came meanwhile than can wait"), *self._join()]
         self._ahead[trade_id] = trade
-        if self._fetching is None and self._fetch_at == NEVER:
-            self._fetch_at = now_ns
+        if self._fetch_at == NEVER and self._asked is None:
+            self._hold.begin(now_ns)
             return self._too_long(trade_id)
         return []
 
+    def located(self, standing: Standing | None, now_ns: int) -> list[Event]:
+        """Somebody else may have filled the hole; while the stream moves on, somebody does."""
+        if self._restarting:
+            return self._restart(standing, now_ns)
+        if standing is None:
+            self._fetch(now_ns)
+            return []
+        if standing.position is not None and self.last is not None and int(standing.position) > self.last:
+            self.last = int(standing.position)
+            self._ahead = {trade_id: trade for trade_id, trade in self._ahead.items() if trade_id > self.last}
+            events = self._join()
+            if self._ahead:
+                self._hold.still(standing, now_ns)
+            return events
+        if self._hold.still(standing, now_ns):
+            self._fetch(now_ns)
+        return []
+
     def fetched(self, rows: list[tuple[int, Trade]], now_ns: int) -> list[Event]:
-        """Trades from the id asked for on, oldest first, as far as one page goes."""
-        asked, self._fetching = self._fetching, None
+        """Trades from the id asked for on, oldest first, as far as one page goes; or the newest ones."""
+        asked, self._asked = self._asked, None
         if self.last is None or asked is None:
             return []
-        if asked > self.last + 1:  # the stream was found behind meanwhile
+        if asked.first is None:
+            return self._compare(rows, now_ns)
+        if asked.first > self.last + 1:  # the stream was found behind meanwhile
             self._fetch_at = now_ns
             return []
         events: list[Event] = []
@@ -78,7 +133,9 @@ class DenseTrades:
 
     def failed(self, reason: str, now_ns: int) -> list[Event]:
         """No usable answer came: try again later, and in the end register the loss."""
-        self._fetching = None
+        self._asked = None
+        if self._below:
+            self._doubt_at = now_ns + DOUBT_NS
         if not self._ahead:
             return []
         self._attempts += 1
@@ -88,13 +145,20 @@ class DenseTrades:
         self._attempts = 0
         return [*self._lose(min(self._ahead) - 1, reason), *self._join()]
 
-    def refused(self, last: str | None, now_ns: int) -> list[Event]:
-        """The stream stands at `last`: what was said after it is fetched again."""
+    def refused(self, position: str | None, now_ns: int) -> list[Event]:
+        """The stream stands at `position`: what was said after it is fetched again."""
         self._ahead.clear()
-        self.last = None if last is None else int(last)
-        if self.last is not None and self._fetching is None:
+        self._restarting = False
+        self._doubt_at = NEVER
+        self._hold.end()
+        self.last = None if position is None else int(position)
+        if self.last is not None:
             self._fetch_at = now_ns
         return []
+
+    def _fetch(self, now_ns: int) -> None:
+        self._hold.end()
+        self._fetch_at = now_ns
 
     def _say(self, trade_id: int, trade: Trade) -> Event:
         self.last = trade_id
@@ -108,6 +172,7 @@ class DenseTrades:
             events.append(self._say(self.last + 1, trade))
         if not self._ahead:
             self._fetch_at = NEVER
+            self._hold.end()
         return events
 
     def _too_long(self, trade_id: int) -> list[Event]:
@@ -120,7 +185,56 @@ class DenseTrades:
         assert self.last is not None
         if last_id <= self.last:
             return []
-        first, last = str(self.last + 1), str(last_id)
-        self.last = last_id
-        gap = Gap(reason=reason, first_id=first, last_id=last)
-        return [Event(self.key, self._session.identity(), gap, "gap", f"{first}-{last}")]
+        first, self.last = self.last + 1, last_id
+        return [self._session.lost(self.key, first, last_id, reason)]
+
+    # An exchange may begin to count anew: a symbol is listed again, a test network wiped. Then all that comes is below
+    # `last`, as is a frame that comes twice. The first is sure if for a while nothing else comes, and REST agrees.
+
+    def _doubt(self, trade_id: int, trade: Trade, now_ns: int) -> list[Event]:
+        if len(self._below) < BACKFILLED_TRADES:
+            self._below.setdefault(trade_id, trade)
+        if self._doubt_at == NEVER and self._asked is None and not self._restarting:
+            assert self.last is not None
+            self._doubt_at = now_ns + (FAR_DOUBT_NS if self.last - trade_id > _FAR else DOUBT_NS)
+        return []
+
+    def _trust(self) -> None:
+        self._below.clear()
+        self._doubt_at = NEVER
+        if self._restarting:
+            self._restarting = False
+            self._hold.end()
+
+    def _compare(self, rows: list[tuple[int, Trade]], now_ns: int) -> list[Event]:
+        """The newest trades, by REST."""
+        assert self.last is not None
+        if rows and rows[-1][0] >= self.last:
+            self._trust()
+        elif rows and self._below:
+            for trade_id, trade in rows:
+                self._below.setdefault(trade_id, structs.replace(trade, backfilled=True))
+            self._restarting = True
+            self._hold.begin(now_ns)
+        elif self._below:
+            self._doubt_at = now_ns + DOUBT_NS
+        return []
+
+    def _restart(self, standing: Standing | None, now_ns: int) -> list[Event]:
+        """Say it, unless another writer has; then go on with all that is known of the new series."""
+        if standing is None or self.last is None:
+            self._hold.still(None, now_ns)
+            return []
+        self._restarting = False
+        self._hold.end()
+        heard, self._below = sorted(self._below.items()), {}
+        events: list[Event] = []
+        if standing.position is None or int(standing.position) < self.last:
+            self.last = None if standing.position is None else int(standing.position)
+        else:
+            events.append(self._session.restart(self.key, standing))
+            self._begun = self._begun or heard[0][0]
+            self.last = self._begun - 1
+        for trade_id, trade in heard:
+            events += self.trade(trade_id, trade, now_ns)
+        return events

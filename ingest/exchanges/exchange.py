@@ -28,7 +28,22 @@ class Fetch(Struct, frozen=True):
     tag: str
 
 
-Output = Event | Send | Fetch
+class Locate(Struct, frozen=True):
+    """Ask the bus where this stream stands; the answer comes back through `located`."""
+
+    key: StreamKey
+
+
+Output = Event | Send | Fetch | Locate
+
+
+class Standing(Struct, frozen=True):
+    """Where a stream stands, by the server's word."""
+
+    g: str
+    n: int
+    position: str | None = None
+    """The newest id, or where ids are counted by several, the newest `SOURCE.MARK` of each, separated by blanks."""
 
 
 class FetchFailed(Struct, frozen=True):
@@ -97,8 +112,14 @@ class Conversation(Protocol):
     def fetched(self, tag: str, answer: bytes | FetchFailed, now_ns: int) -> Sequence[Output]:
         """The answer to a Fetch has come."""
 
+    def located(self, key: StreamKey, standing: Standing | None, now_ns: int) -> Sequence[Output]:
+        """The answer to a Locate has come; None if there was none."""
+
     def refused(self, key: StreamKey, last: str | None, now_ns: int) -> Sequence[Output]:
         """The stream does not take what was said: it stands at `last`, and what is behind that must be said again."""
+
+    def closed(self, reason: str) -> Sequence[Event]:
+        """The connection has ended, or could not be opened: nothing is heard from now on."""
 
     def tick(self, now_ns: int) -> Sequence[Output]:
         """Time has passed; call it when `due` says so."""
@@ -113,7 +134,7 @@ class Conversation(Protocol):
         """Let these go; the others go on."""
 
     def positions(self) -> Mapping[StreamKey, str]:
-        """The newest id said of every stream that has ids: where the next connection goes on."""
+        """As `Standing.position`, of every stream that has one: where the next connection goes on."""
 
 
 class Exchange(Protocol):
@@ -146,4 +167,4 @@ class Exchange(Protocol):
         positions: Mapping[StreamKey, str],
         session: str,
     ) -> Conversation:
-        """A new connection's talk. `positions` are the ids at which the streams stand; `session` is unique to it."""
+        """A new connection's talk. `positions` are where the streams stand; `session` is unique to it."""

@@ -1,18 +1,30 @@
 """A book whose deltas cover ranges of update ids, joined to a snapshot by REST; said only while it is in sync."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from ingest.contract.events import Delta, Event, Gap, Snapshot
+from ingest.contract.events import Delta, Event, Snapshot
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.book import Book, Level
-from ingest.exchanges.exchange import NEVER
+from ingest.exchanges.exchange import NEVER, Locate, Standing
 from ingest.exchanges.session import Session
+from ingest.exchanges.topic import BookWanted, Hold, Wanted
 
 BUFFERED_DELTAS = 5_000
 """Deltas that wait for a snapshot; beyond, the oldest go, and a snapshot that needs them is fetched again."""
 SNAPSHOT_EVERY_NS = 10_000_000_000
 _FIRST_RETRY_NS = 1_000_000_000
 _LONGEST_RETRY_NS = 30_000_000_000
+_OLDER_SNAPSHOTS = 3
+"""So many snapshots in a row, seconds apart, that are older than the stream, say that the exchange counts anew; one
+less if there are deltas that say so, too."""
+
+
+class _Fetched(NamedTuple):
+    """A snapshot that fits what was heard, and may come before or behind what the stream has."""
+
+    last_id: int
+    book: Book
 
 
 class RangedBook:
@@ -25,11 +37,19 @@ class RangedBook:
         self._session = session
         self._book: Book | None = None
         self._waiting: list[tuple[int, int, Delta]] = []
+        self._fetched: _Fetched | None = None
+        self._hold = Hold()
         self._why = "start"
         self._fetch_at = NEVER
         self._retry_ns = _FIRST_RETRY_NS
+        self._older = 0
         self._changes = 0
         self._snapshot_ns = 0
+
+    @property
+    def position(self) -> str | None:
+        """The newest id said."""
+        return None if self.last is None else str(self.last)
 
     @property
     def live(self) -> bool:
@@ -39,27 +59,38 @@ class RangedBook:
     def open(self, now_ns: int) -> list[Event]:
         """The subscription stands: a snapshot is wanted at once, even if a quiet symbol sends no delta for minutes."""
         self._fetch_at = now_ns
-        return [self._session.status(self.key, "syncing", self._why)]
+        return [self._session.status(self.key, "syncing", self._why, self.position)]
+
+    def closed(self, reason: str) -> list[Event]:
+        """Nothing is heard from now on."""
+        return [self._session.status(self.key, "stale", reason, self.position)]
 
     def due(self) -> int:
-        """When a snapshot is to be fetched."""
-        return self._fetch_at
+        """When something is next wanted."""
+        return min(self._fetch_at, self._hold.due())
 
-    def fetching(self) -> None:
-        """The fetch is under way; its answer comes as `snapshot` or `failed`."""
-        self._fetch_at = NEVER
+    def wants(self, now_ns: int) -> list[Wanted]:
+        """A snapshot, or where the stream stands."""
+        wanted: list[Wanted] = []
+        if self._fetch_at <= now_ns:
+            self._fetch_at = NEVER
+            wanted.append(BookWanted())
+        if self._hold.due() <= now_ns:
+            self._hold.looking()
+            wanted.append(Locate(self.key))
+        return wanted
 
     def delta(self, first: int, last: int, delta: Delta, now_ns: int) -> Sequence[Event]:
         """The changes `first`…`last`."""
         if self._book is None:
-            self._wait(first, last, delta)
+            self._wait(first, last, delta, now_ns)
             return ()
         assert self.last is not None
         if last <= self.last:
             return ()
         if first > self.last + 1:
             events = self.resync(f"ids {self.last + 1} to {first - 1} never came", now_ns)
-            self._wait(first, last, delta)
+            self._wait(first, last, delta, now_ns)
             return events
         event = self._say(first, last, delta)
         if self._changes > len(self._book) and now_ns - self._snapshot_ns >= SNAPSHOT_EVERY_NS:
@@ -73,21 +104,46 @@ class RangedBook:
         if self._book is not None:
             return []
         newer = [waiting for waiting in self._waiting if waiting[1] > last_id]
-        if (newer and newer[0][0] > last_id + 1) or (self.last is not None and last_id < self.last):
+        if newer and newer[0][0] > last_id + 1:
             self.failed(now_ns)  # it is older than what must follow it
             return []
-        lost = self._lost(last_id)
-        self._book = Book(bids, asks, complete_to=cut)
-        self._retry_ns = _FIRST_RETRY_NS
-        self.last = last_id
-        events = [*lost, self._whole(now_ns), *(self._say(*waiting) for waiting in newer)]
-        self._waiting.clear()
-        return [*events, self._session.status(self.key, "live", self._why)]
+        self._waiting = newer
+        self._fetched = _Fetched(last_id, Book(bids, asks, complete_to=cut))
+        newest = newer[-1][1] if newer else last_id
+        if self.last is None or last_id <= self.last <= newest:
+            return self._join(now_ns)
+        if last_id > self.last:
+            self._hold.begin(now_ns)
+            return []
+        self._older += 1
+        if self._counts_anew:
+            self._hold.begin(now_ns)
+        else:
+            self.failed(now_ns)
+        return []
 
     def failed(self, now_ns: int) -> None:
         """No usable snapshot came: try again later, and ever later."""
+        self._fetched = None
         self._fetch_at = now_ns + self._retry_ns
         self._retry_ns = min(2 * self._retry_ns, _LONGEST_RETRY_NS)
+
+    def located(self, standing: Standing | None, now_ns: int) -> list[Event]:
+        """Another writer may have said what we missed; while the stream moves on, one does."""
+        if self._fetched is None:
+            self._hold.end()
+            return []
+        if standing is None:
+            self._hold.still(None, now_ns)
+            return []
+        if self._counts_anew:
+            return self._restart(standing, now_ns)
+        position = None if standing.position is None else int(standing.position)
+        # What we said ourselves may be on its way still.
+        self.last = max(self.last or 0, position or 0)
+        if self._fetched.last_id <= self.last or self._hold.still(standing, now_ns):
+            return self._join(now_ns)
+        return []
 
     def resync(self, reason: str, now_ns: int) -> list[Event]:
         """This symbol alone starts anew; what it misses is registered once the new snapshot tells how far it goes."""
@@ -96,12 +152,45 @@ class RangedBook:
         self._book = None
         self._why = reason
         self._fetch_at = now_ns
-        return [self._session.status(self.key, "suspect", reason)]
+        return [self._session.status(self.key, "suspect", reason, self.position)]
 
-    def refused(self, last: str | None, now_ns: int) -> list[Event]:
-        """The stream stands at `last` and does not take what was said after it."""
-        self.last = None if last is None else int(last)
-        return self.resync(f"the stream stands at {last}", now_ns)
+    def refused(self, position: str | None, now_ns: int) -> list[Event]:
+        """The stream stands at `position` and does not take what was said after it."""
+        self.last = None if position is None else int(position)
+        return self.resync(f"the stream stands at {position}", now_ns)
+
+    @property
+    def _counts_anew(self) -> bool:
+        if not self._waiting:
+            return self._older >= _OLDER_SNAPSHOTS
+        return self._older >= _OLDER_SNAPSHOTS - 1 and self.last is not None and self._waiting[-1][1] < self.last
+
+    def _restart(self, standing: Standing, now_ns: int) -> list[Event]:
+        """The exchange's ids begin anew: say it, unless another writer has."""
+        assert self.last is not None
+        self._older = 0
+        if standing.position is not None and int(standing.position) < self.last:
+            self.last = int(standing.position)
+            self.failed(now_ns)
+            return []
+        self.last = None
+        return [self._session.restart(self.key, standing), *self._join(now_ns)]
+
+    def _join(self, now_ns: int) -> list[Event]:
+        """The snapshot, before it what is lost between the stream and it, and behind it what was heard since."""
+        assert self._fetched is not None
+        (last_id, self._book), self._fetched = self._fetched, None
+        self._hold.end()
+        self._retry_ns, self._older = _FIRST_RETRY_NS, 0
+        waiting, self._waiting = self._waiting, []
+        lost = []
+        # Where the delta that reaches over the snapshot joins the stream as well, nothing is missing.
+        joins = waiting and self.last is not None and waiting[0][0] <= self.last + 1
+        if self.last is not None and last_id > self.last and not joins:
+            lost = [self._session.lost(self.key, self.last + 1, last_id, self._why)]
+        self.last = last_id
+        events = [*lost, self._whole(now_ns), *(self._say(*each) for each in waiting)]
+        return [*events, self._session.status(self.key, "live", self._why)]
 
     def _say(self, first: int, last: int, delta: Delta) -> Event:
         assert self._book is not None
@@ -118,19 +207,17 @@ class RangedBook:
         snapshot = Snapshot(bids=bids, asks=asks, received_ns=now_ns, depth=depth)
         return Event(self.key, str(self.last), snapshot, "snapshot")
 
-    def _lost(self, last_id: int) -> list[Event]:
-        """The deltas between what the stream has and the snapshot: no exchange says them again."""
-        if self.last is None or last_id == self.last:
-            return []
-        first, last = str(self.last + 1), str(last_id)
-        gap = Gap(reason=self._why, first_id=first, last_id=last)
-        return [Event(self.key, self._session.identity(), gap, "gap", f"{first}-{last}")]
-
-    def _wait(self, first: int, last: int, delta: Delta) -> None:
-        if self._waiting and last <= self._waiting[-1][1]:
+    def _wait(self, first: int, last: int, delta: Delta, now_ns: int) -> None:
+        newest = self._waiting[-1][1] if self._waiting else self._fetched.last_id if self._fetched else None
+        if newest is not None and last <= newest:
             return
-        if self._waiting and first > self._waiting[-1][1] + 1:
-            self._waiting.clear()  # the chain broke again: only what follows the break can be joined
+        broken = newest is not None and first > newest + 1
+        if broken:
+            self._waiting.clear()  # only what follows the break can be joined, and only to a newer snapshot
         elif len(self._waiting) >= BUFFERED_DELTAS:
             del self._waiting[0]
+            broken = True
+        if broken and self._fetched is not None:
+            self._fetched = None
+            self._fetch_at = now_ns
         self._waiting.append((first, last, delta))

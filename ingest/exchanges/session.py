@@ -1,7 +1,8 @@
-"""Identities for what an exchange does not number itself."""
+"""What a conversation says of itself: identities for what an exchange does not number."""
 
-from ingest.contract.events import Event, Status
+from ingest.contract.events import Event, Gap, Status
 from ingest.contract.keys import StreamKey
+from ingest.exchanges.exchange import Standing
 
 
 class Session:
@@ -16,6 +17,22 @@ class Session:
         self._count += 1
         return f"{self.name}.{self._count}"
 
-    def status(self, key: StreamKey, state: str, reason: str) -> Event:
-        """That a stream is now `state`: syncing, live, suspect."""
-        return Event(key, self.identity(), Status(state=state, reason=reason), "window")
+    def status(self, key: StreamKey, state: str, reason: str, position: str | None = None) -> Event:
+        """That a stream is now `state`: syncing, live, suspect, stale. `position` is where we stand in it."""
+        status = Status(state=state, reason=reason[:256])
+        return Event(key, self.identity(), status, "state", f"{state} {position or ''}".rstrip())
+
+    def lost(self, key: StreamKey, first: int, last: int, reason: str) -> Event:
+        """That these ids are lost."""
+        gap = Gap(reason=reason, first_id=str(first), last_id=str(last))
+        return Event(key, self.identity(), gap, "gap", f"{first}-{last}")
+
+    def lost_time(self, key: StreamKey, first_ms: int, last_ms: int, reason: str) -> Event:
+        """That what belongs into this time is lost, both milliseconds included."""
+        gap = Gap(reason=reason, from_ns=first_ms * 1_000_000, to_ns=last_ms * 1_000_000 + 999_999)
+        return Event(key, self.identity(), gap, "gap", f"{first_ms}-{last_ms}")
+
+    def restart(self, key: StreamKey, standing: Standing) -> Event:
+        """That the exchange counts from another beginning, if the stream stands just there."""
+        gap = Gap(reason="series_restart", after_g=standing.g, after_n=standing.n)
+        return Event(key, self.identity(), gap, "restart", f"{standing.g} {standing.n}")

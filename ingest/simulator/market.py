@@ -35,11 +35,12 @@ class Trade(NamedTuple):
 class Pair:
     """One symbol's market: `book`, `bars`, and the trades that join them."""
 
-    def __init__(self, listing: Listing, random: Random, start_ns: int) -> None:
+    def __init__(self, listing: Listing, random: Random, start_ns: int, series: int) -> None:
         self.listing = listing
-        self.book = Book(random.randrange(10_000_000_000, 90_000_000_000))
+        # Each series of ids begins below the one before: they span a factor of nine, and each is a sixteenth.
+        self.book = Book(random.randrange(10_000_000_000, 90_000_000_000) >> 4 * series)
         self.bars = Bars(start_ns, listing.opening)
-        self.next_trade_id = random.randrange(1_000_000_000, 9_000_000_000)
+        self.next_trade_id = random.randrange(1_000_000_000, 9_000_000_000) >> 4 * series
         self._trades: deque[Trade] = deque(maxlen=KEPT_TRADES)
         self._random = random.random
         self._last_price = listing.opening
@@ -115,9 +116,12 @@ class Pair:
 class Market:
     """All symbols, and the moments at which something happens: `rate` times a second, evenly, over all of them."""
 
-    def __init__(self, listings: Sequence[Listing], *, rate: int, seed: int, start_ns: int) -> None:
-        """The same arguments give the same market for ever, however its time is cut into steps."""
-        self.pairs = tuple(Pair(listing, Random(f"{seed} {listing.symbol}"), start_ns) for listing in listings)
+    def __init__(self, listings: Sequence[Listing], *, rate: int, seed: int, start_ns: int, series: int = 0) -> None:
+        """The same arguments give the same market for ever, however its time is cut into steps.
+
+        `series` says how often it has begun to count anew, each time from lower ids.
+        """
+        self.pairs = tuple(Pair(listing, Random(f"{seed} {listing.symbol}"), start_ns, series) for listing in listings)
         self._random = Random(seed).random
         self._rate = rate
         self._origin_ns = start_ns

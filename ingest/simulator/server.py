@@ -136,12 +136,14 @@ async def simulated_binance(
     symbols: Sequence[str] = ("BTC/USDT", "ETH/USDT"),
     rate: int = 200,
     seed: int = 1,
+    series: int = 0,
     port: int = 0,
     ledger: Path | None = None,
 ) -> AsyncIterator[SimulatedBinance]:
     """A Binance on 127.0.0.1, on a free port if `port` is 0, where `rate` things happen a second over all symbols."""
     start_ns = time.time_ns()
-    market = Market([listing(symbol) for symbol in dict.fromkeys(symbols)], rate=rate, seed=seed, start_ns=start_ns)
+    listings = [listing(symbol) for symbol in dict.fromkeys(symbols)]
+    market = Market(listings, rate=rate, seed=seed, start_ns=start_ns, series=series)
     with contextlib.ExitStack() as files:
         book = files.enter_context(Ledger(ledger)) if ledger else None
         exchange = SimulatedBinance(Binance(market, start_ns), book)
@@ -150,10 +152,19 @@ async def simulated_binance(
 
 
 async def simulate(
-    stop: asyncio.Event, *, symbols: Sequence[str], rate: int, seed: int, port: int, ledger: Path | None
+    stop: asyncio.Event,
+    *,
+    symbols: Sequence[str],
+    rate: int,
+    seed: int,
+    series: int = 0,
+    port: int,
+    ledger: Path | None,
 ) -> None:
     """A simulated Binance until `stop` is set; all that its ledger holds has then been sent."""
-    async with simulated_binance(symbols=symbols, rate=rate, seed=seed, port=port, ledger=ledger) as exchange:
+    async with simulated_binance(
+        symbols=symbols, rate=rate, seed=seed, series=series, port=port, ledger=ledger
+    ) as exchange:
         log.info("simulated exchange", stream_url=exchange.stream_url, rest_url=exchange.rest_url)
         await exchange.run_until(stop)
 

@@ -37,12 +37,17 @@ def adopt(root: Path, exchange: str, *, cap_bytes: int) -> "Spill | None":
 
 
 def inherit(root: Path, exchange: str, heir: "Spill", *, cap_bytes: int) -> None:
-    """Take over what dead processes left in other slots, one after the other. Raises CannotSpill."""
+    """Take over what dead processes left in other slots, one after the other.
+
+    Raises Full when the heir has no room for more, which then stays where it is, and CannotSpill.
+    """
     while orphan := adopt(root, exchange, cap_bytes=cap_bytes):
-        while records := orphan.read(1_000):
-            heir.append([payload for _, payload in records])
-            orphan.confirm(records[-1][0])
-        orphan.close()
+        try:
+            while records := orphan.read(1_000):
+                heir.append([payload for _, payload in records])
+                orphan.confirm(records[-1][0])
+        finally:
+            orphan.close()
 
 
 def _take(folder: Path, cap_bytes: int) -> "Spill | None":
@@ -136,6 +141,11 @@ class Spill:
     def unread(self) -> int:
         """How many have not been read, with those that are lost among them."""
         return self._next - self._at
+
+    @property
+    def newest(self) -> int:
+        """The number of the record that was written last; one less than the next gets."""
+        return self._next - 1
 
     @property
     def size_bytes(self) -> int:

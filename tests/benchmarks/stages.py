@@ -8,11 +8,12 @@ from collections.abc import Iterator
 import hiredis
 
 from consumers import Reader
+from ingest.backlog import FLUSH_EVENTS
 from ingest.contract.append import SCRIPT, Batch, appended, batch
 from ingest.contract.codec import encode
 from ingest.contract.events import Event, Snapshot
 from ingest.exchanges.book import Book
-from ingest.publisher import FLUSH_EVENTS, FLUSHES_IN_FLIGHT, Publisher
+from ingest.publisher import FLUSHES_IN_FLIGHT, Publisher
 from tests.benchmarks.measuring import Cost, measured
 from tests.benchmarks.recording import CHANNELS, SYMBOLS
 from tests.benchmarks.scene import Scene, conversation

@@ -19,6 +19,7 @@ from ingest.contract.append import Appended
 from ingest.contract.codec import encode
 from ingest.contract.events import Event, Gap, Snapshot, Trade
 from ingest.contract.keys import StreamKey
+from ingest.exchanges.exchange import Standing
 from ingest.publisher import Counters, Publisher
 from ingest.wire import closed_is_away
 
@@ -61,7 +62,7 @@ class Resent:
     def take_refusals(self, _streams: Collection[StreamKey]) -> list[Appended]:
         return []
 
-    async def positions(self, _streams: Sequence[StreamKey]) -> dict[StreamKey, str]:
+    async def standings(self, _streams: Sequence[StreamKey]) -> dict[StreamKey, Standing]:
         return {}
 
     def finish(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -65,6 +65,8 @@ class Exchange:
             str(self._rate),
             "--seed",
             str(self._seed + 1000 * life),
+            "--series",
+            str(life),
         )
         where = ("--port", str(self.port), "--ledger", str(self._ledgers[-1]))
         self.process = Child("exchange", self._folder, "ingest", "simulate", "binance", *what, *where, env={})
@@ -89,10 +91,12 @@ class Exchange:
         self._candles.append({key: await asyncio.to_thread(_closed_candles, self.port, key) for key in candles})
         return await self.process.end()
 
-    def newest(self) -> dict[str, int]:
-        """The newest id of each numbered stream in this life."""
-        said = ledgers.read(self._ledgers[-1]) if self._ledgers[-1].exists() else ()
-        return {record.key: int(record.s) for record in said if isinstance(record, ledgers.Trade | ledgers.Delta)}
+    def newest(self) -> dict[str, range]:
+        """Of each numbered stream, from its newest id in this life up to where the life before began."""
+        newest = {key: int(record.s) for key, record in _numbered(self._ledgers[-1])}
+        before = _numbered(self._ledgers[-2]) if len(self._ledgers) > 1 else ()
+        ends = {key: int(record.s) for key, record in reversed([*before])}
+        return {key: range(said, ends.get(key, 1 << 53)) for key, said in newest.items()}
 
     def truth(self) -> list[dict[str, Truth]]:
         """All of it, by lives, once they have ended."""
@@ -105,6 +109,12 @@ class Exchange:
         for record in ledgers.read(ledger):
             emitted[record.key].append(record)
         return {str(key): Truth(emitted[str(key)], depths.get(key), candles.get(key, ())) for key in self._keys}
+
+
+def _numbered(ledger: Path) -> Iterator[tuple[str, ledgers.Trade | ledgers.Delta]]:
+    for record in ledgers.read(ledger) if ledger.exists() else ():
+        if isinstance(record, ledgers.Trade | ledgers.Delta):
+            yield record.key, record
 
 
 class _Depth(Struct):

@@ -14,6 +14,8 @@ from tests.chaos.strikes import carry_out
 
 _SPEAKS_WITHIN_S = 1.2
 """Every source of every symbol has something to say in that time."""
+_DOUBTS_FOR_S = 4
+"""Before a source of tickers that counts from another beginning is believed."""
 
 
 class Outcome(Struct, frozen=True):
@@ -41,7 +43,7 @@ async def play(setting: Setting, plan: Sequence[Fault], seconds: float, folder: 
         async with scene.watched():
             struck = await carry_out(plan, scene, seconds)
             await scene.settles()
-            await asyncio.sleep(_SPEAKS_WITHIN_S)
+            await asyncio.sleep(_SPEAKS_WITHIN_S + (_DOUBTS_FOR_S if struck["restart-exchange"] else 0))
         await scene.rests()
         verdicts = await _judged(scene)
         return Outcome(await _server(scene), struck, verdicts, tuple(scene.troubles))

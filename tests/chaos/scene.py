@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -126,7 +127,7 @@ class Scene:
         async with self.redis() as redis:
 
             async def caught_up() -> bool:
-                return all([await _stands_at(redis, key) >= said for key, said in newest.items()])
+                return all([await _stands_at(redis, key) in said for key, said in newest.items()])
 
             await self._patiently(caught_up, _SETTLES_WITHIN_S, "the streams stand where the exchange stands")
 
@@ -141,7 +142,8 @@ class Scene:
     async def ends(self, worker: Child) -> None:
         """End a worker in good order."""
         code = await worker.end()
-        if code != 0:
+        # One that is asked before it can hear ends by the signal itself.
+        if code not in (0, -signal.SIGTERM):
             self.troubles.append(f"{worker.name} ended with {code}: {worker.last_words()}")
 
     @contextlib.asynccontextmanager
@@ -228,6 +230,6 @@ def _told(setting: Setting, redis_port: int, exchange_port: int, spill: Path) ->
 
 
 async def _stands_at(redis: Redis, key: str) -> int:
-    """The newest id among the last entries; others of a numbered stream are few."""
+    """The newest id; entries of a numbered stream that have none are few."""
     last = await redis.xrevrange(key, count=20)
-    return max((int(fields[b"s"]) for _, fields in last if fields[b"s"].isdigit()), default=0)
+    return next((int(fields[b"s"]) for _, fields in last if fields[b"s"].isdigit()), 0)

@@ -221,6 +221,7 @@ async def _restart_exchange(scene: Scene, fault: Fault) -> None:
     await asyncio.sleep(fault.for_s)
     await scene.exchange.start()
     await scene.is_heard()
+    await scene.settles()  # so that no series ends before it was written that it began
 
 
 _reset = _on_link(lambda link, _: link.reset())

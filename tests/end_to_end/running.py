@@ -10,6 +10,7 @@ from ingest.exchanges import EXCHANGES
 from ingest.limits import TokenBucket
 from ingest.publisher import Publisher
 from ingest.rest import Rest
+from ingest.spill import Spill
 from ingest.worker import Worker
 
 CHANNELS = ("trades", "ticker", "orderbook", "candles-1m")
@@ -25,6 +26,7 @@ def make_worker(
     channels: Sequence[str] = CHANNELS,
     patience: Patience = QUICK,
     bound: int = 10_000,
+    spill: Spill | None = None,
 ) -> Worker:
     """As the command makes it, for an exchange of ours."""
     return Worker(
@@ -33,7 +35,7 @@ def make_worker(
         channels=channels,
         stream_url=exchange.stream_url,
         patience=patience,
-        publisher=Publisher(redis, name, bound=bound),
+        publisher=Publisher(redis, name, bound=bound, spill=spill),
         rest=Rest(exchange.rest_url, TokenBucket(10_000, 10_000)),
     )
 

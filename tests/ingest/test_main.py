@@ -98,6 +98,44 @@ async def test_a_redis_that_comes_later_is_waited_for_and_sigterm_ends_in_good_o
     assert (f"127.0.0.1:{late.port}" in said.decode(), process.returncode) == (True, 0)
 
 
+async def test_a_right_that_is_taken_away_is_waited_for_and_at_the_end_is_exit_code_1(redis, redis_server, tmp_path):
+    key = "md:{binance}:trades:BTC-USDT"
+    await redis.execute_command("ACL", "SETUSER", "writer", "reset", "on", ">secret", "~*", "+@all")
+    async with simulated_binance(symbols=("BTC/USDT",)) as exchange:
+        variables = {
+            "INGEST_SYMBOLS": "BTC/USDT",
+            "INGEST_REDIS_URL": f"redis://writer:secret@127.0.0.1:{redis_server.port}/0",
+            "INGEST_STREAM_URL": exchange.stream_url,
+            "INGEST_REST_URL": exchange.rest_url,
+            "INGEST_SPILL_FOLDER": str(tmp_path),
+        }
+        process = await ingest("run", **variables)
+        await eventually(lambda: redis.xlen(key))
+        await redis.execute_command("ACL", "SETUSER", "writer", "-evalsha")
+        while "what_to_do" not in (await asyncio.wait_for(process.stderr.readline(), 20)).decode():
+            pass
+        still_at_work = process.returncode is None
+        process.send_signal(signal.SIGTERM)
+        _, said = await process.communicate()
+        await redis.execute_command("ACL", "SETUSER", "writer", "+evalsha")
+        before = await redis.xlen(key)
+        successor = await ingest("run", **variables)
+        await eventually(lambda: grown(redis, key, before))
+        successor.send_signal(signal.SIGTERM)
+        await successor.communicate()
+    await redis.execute_command("ACL", "DELUSER", "writer")
+    assert (still_at_work, process.returncode, "0 events are not written" in said.decode(), successor.returncode) == (
+        True,
+        1,
+        True,
+        0,
+    )
+
+
+async def grown(redis, key, before):
+    return await redis.xlen(key) > before
+
+
 async def test_an_audit_of_nothing_balances_and_one_without_redis_says_so(redis, redis_server):
     sound = await ingest("audit", INGEST_REDIS_URL=redis_server.url)
     said, _ = await sound.communicate()

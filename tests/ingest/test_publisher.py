@@ -13,7 +13,8 @@ from deploy.local_redis import free_port, local_redis
 from ingest.contract.append import SCRIPT, Appended
 from ingest.contract.events import Event, Status, Ticker, Trade
 from ingest.contract.keys import StreamKey
-from ingest.publisher import FLUSHES_IN_FLIGHT, CannotAppend, Counters, Publisher
+from ingest.outbox import Counters
+from ingest.publisher import FLUSHES_IN_FLIGHT, CannotAppend, Publisher
 from tests.chaos.link import Link
 from tests.eventually import eventually
 
@@ -167,11 +168,17 @@ async def test_there_is_room_below_the_bound(redis):
     assert (fullness, publisher.full) == ([False, False, False, True, True, False], False)
 
 
-async def test_positions_are_those_of_the_streams_that_have_ids(redis):
+async def test_it_is_known_where_streams_stand(redis):
     async with publishing(redis) as publisher:
-        for event in (trade(1), trade(2), trade(7, TRADES[1]), ticker(1)):
+        for event in (trade(1), trade(2), trade(7, TRADES[1]), ticker(1), status(1)):
             publisher.put(event)
-    assert await publisher.positions([*TRADES, TICKER]) == {BTC: "2", TRADES[1]: "7"}
+    standings = await publisher.standings([*TRADES, TICKER, STATUS])
+    assert {key: (stands.n, stands.position) for key, stands in standings.items()} == {
+        BTC: (2, "2"),
+        TRADES[1]: (1, "7"),
+        TICKER: (1, "book.1"),
+        STATUS: (1, None),
+    }
 
 
 async def test_connections_killed_again_and_again_change_nothing(redis, bus):

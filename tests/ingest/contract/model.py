@@ -6,26 +6,43 @@ from ingest.contract.append import Appended
 from ingest.contract.codec import encode
 from ingest.contract.events import Snapshot
 
+WINDOW = 2000
+CLOSED = float("inf")
+
+
+def span(text):
+    first, last = text.split("-")
+    return int(first), int(last)
+
 
 class Stream(Struct):
     """One stream and what is kept beside it. Snapshots fall due by time only, which does not pass here."""
 
     g: str
+    n: int = 0
     entries: list[tuple[str, ...]] = field(default_factory=list)
+    appended: int = 0
     last: int | None = None
+    fence: int | None = None
     in_sync: bool = False
+    said: str | None = None
     epoch: int = 0
     snapshot_s: int = -1
     snap: dict[str, str | bytes] = field(default_factory=dict)
     gaps: dict[str, int] = field(default_factory=dict)
-    identities: set[str] = field(default_factory=set)
+    identities: dict[str, int] = field(default_factory=dict)
+    newest_ms: int | None = None
+    older: int = 0
     sources: dict[str, int] = field(default_factory=dict)
-    candle: tuple[int, float] = (-1, -1)
+    growing: tuple[int, float] = (-1, -1)
     told: tuple[str, int] = ("", 0)
+    fresh_g: str = ""
+    """The generation that the call brought."""
 
     def add(self, event, late=False):
-        n = str(len(self.entries) + 1)
-        fields = {"v": "1", "type": type(event.body).__name__.lower(), "n": n, "g": self.g, "s": event.s}
+        self.n += 1
+        self.appended += 1
+        fields = {"v": "1", "type": type(event.body).__name__.lower(), "n": str(self.n), "g": self.g, "s": event.s}
         entry = [*fields.items(), ("data", encode(event.body))]
         if self.epoch:
             entry.append(("epoch", str(self.epoch)))
@@ -33,6 +50,34 @@ class Stream(Struct):
             entry.append(("late", "1"))
         self.entries.append(tuple(entry))
         return True
+
+    def remember(self, s, score):
+        self.identities[s] = score
+        if len(self.identities) > WINDOW:
+            del self.identities[min(self.identities, key=lambda s: (self.identities[s], s))]
+
+    def around(self, first, last):
+        return next((gap for gap in self.gaps if span(gap)[0] <= first and last <= span(gap)[1]), None)
+
+    def late(self, event, first, last):
+        if gap := self.around(first, last):
+            begin, end = span(gap)
+            del self.gaps[gap]
+            rest = [(begin, first - 1), (last + 1, end)]
+            self.gaps.update({f"{a}-{b}": a for a, b in rest if a <= b})
+            self.add(event, late=True)
+        return True
+
+    def whole(self, event):
+        self.add(event)
+        said = {"n": str(self.n), "g": self.g, "epoch": str(self.epoch)}
+        self.snap = said | {"data": encode(event.body)}
+        self.in_sync = True
+        self.go_on()
+
+    def go_on(self):
+        if self.said != "live":
+            self.said = None
 
     def dense(self, event):
         s, first = int(event.s), int(event.first)
@@ -43,16 +88,6 @@ class Stream(Struct):
         self.last = s
         return self.add(event)
 
-    def late(self, event, first, s):
-        for gap in self.gaps:
-            begin, end = map(int, gap.split("-"))
-            if begin <= first and s <= end:
-                del self.gaps[gap]
-                rest = [(begin, first - 1), (s + 1, end)]
-                self.gaps.update({f"{a}-{b}": a for a, b in rest if a <= b})
-                return self.add(event, late=True)
-        return True
-
     def range(self, event):
         s, first = int(event.s), int(event.first)
         if self.last is not None and s <= self.last:
@@ -60,6 +95,7 @@ class Stream(Struct):
         if not self.in_sync or first > self.last + 1:
             return False
         self.last = s
+        self.go_on()
         return self.add(event)
 
     def snapshot(self, event):
@@ -69,15 +105,12 @@ class Stream(Struct):
         if self.last is not None and s < self.last:
             return True
         self.last = self.snapshot_s = s
-        self.in_sync = True
         self.epoch += 1
-        self.add(event)
-        said = {"n": str(len(self.entries)), "g": self.g, "epoch": str(self.epoch)}
-        self.snap = said | {"data": encode(event.body)}
+        self.whole(event)
         return True
 
     def gap(self, event):
-        first, last = map(int, event.first.split("-"))
+        first, last = span(event.first)
         if self.last is None or last <= self.last:
             return True
         if first != self.last + 1:
@@ -86,6 +119,15 @@ class Stream(Struct):
         self.in_sync = False
         self.gaps[event.first] = first
         return self.add(event)
+
+    def span(self, event):
+        if event.s in self.identities:
+            return True
+        first, last = span(event.first)
+        self.add(event)
+        self.gaps[event.first] = first
+        self.remember(event.s, last)
+        return True
 
     def session(self, event):
         session, counter = event.s.rsplit(".", 1)
@@ -96,60 +138,156 @@ class Stream(Struct):
             return False
         whole = isinstance(event.body, Snapshot)
         if session != known:
+            if session in self.identities:
+                return True
             if counter != "1" or not whole:
                 return False
             self.epoch += 1
         self.told = session, int(counter)
-        self.add(event)
         if whole:
-            said = {"n": str(len(self.entries)), "g": self.g, "epoch": str(self.epoch)}
-            self.snap = said | {"data": encode(event.body)}
+            self.whole(event)
+        else:
+            self.add(event)
+        if session != known:
+            self.remember(session, self.n)
         return True
 
     def window(self, event):
+        if event.s not in self.identities:
+            self.add(event)
+            self.remember(event.s, self.n)
+        return True
+
+    def opaque(self, event):
+        ms = int(event.first)
         if event.s in self.identities:
             return True
-        self.identities.add(event.s)
-        return self.add(event)
+        if len(self.identities) >= WINDOW and ms < min(self.identities.values()) and not self.around(ms, ms):
+            self.older += 1
+            return True
+        self.add(event, late=self.newest_ms is not None and ms < self.newest_ms)
+        self.remember(event.s, ms)
+        self.newest_ms = max(ms, self.newest_ms or 0)
+        return True
 
     def ticker(self, event):
         source, mark = event.s.rsplit(".", 1)
         if int(mark) <= self.sources.get(source, -1):
             return True
         self.sources[source] = int(mark)
+        self.go_on()
         return self.add(event)
 
-    def candle_(self, event):
+    def candle(self, event):
         opened, mark = event.s.split(".")
-        candle = int(opened), float("inf") if mark == "closed" else int(mark)
-        if candle <= self.candle:
+        first, last = span(event.first)
+        if self.last is not None and first <= self.last:
+            return self.late(event, first, last) if mark == "closed" else True
+        if self.last is not None and first != self.last + 1:
+            return False
+        if mark == "closed":
+            self.last = last
+            return self.add(event)
+        if self.growing[0] == int(opened) and int(mark) <= self.growing[1]:
             return True
-        self.candle = candle
+        self.growing = int(opened), int(mark)
+        if self.last is None:
+            self.last = first - 1
         return self.add(event)
+
+    def state(self, event):
+        word, *marks = event.first.split(" ")
+        if event.s in self.identities or self.said == word:
+            return True
+        if word != "live" and not (all(map(self.stands_at, marks)) if marks else self.n == 0):
+            return True
+        self.add(event)
+        self.said = word
+        self.remember(event.s, self.n)
+        return True
+
+    def stands_at(self, mark):
+        source, _, count = mark.rpartition(".")
+        if not source:
+            return self.last is not None and str(self.last) == mark
+        newest = self.told[1] if source == self.told[0] else self.sources.get(source)
+        return newest is not None and str(newest) == count
+
+    def renewal(self, event):
+        self.renew(event)
+        return True
+
+    def restart(self, event):
+        if event.s in self.identities:
+            return True
+        if not self.renew(event):
+            return False
+        self.last = None
+        self.snapshot_s = -1
+        self.in_sync = False
+        self.gaps = {}
+        self.remember(event.s, self.n)
+        return True
+
+    def renew(self, event):
+        known = self.g if self.n else "-"
+        if event.first != f"{known} {self.n}":
+            return False
+        self.g = self.fresh_g
+        self.n = 0
+        return self.add(event)
+
+
+class Early(Exception):
+    """The call before this one was not carried out."""
 
 
 class Server(Struct):
     """All streams of an exchange."""
 
     streams: dict = field(default_factory=dict)
+    lines: dict = field(default_factory=dict)
 
-    def append(self, g, events):
+    def append(self, g, events, *, known=None, fences=None, line="", number=0):
         """What one call replies."""
+        if line and number > 1 and self.lines.get(line) != number - 1:
+            raise Early
         called = {}
         for event in events:
             called.setdefault(event.key, []).append(event)
-        return tuple(self._append(g, key, said) for key, said in called.items())
+        replies = tuple(self._append(g, key, said, known or {}, fences or {}, line) for key, said in called.items())
+        if line:
+            self.lines[line] = number
+        return replies
 
-    def _append(self, g, key, events):
+    def _append(self, g, key, events, known, fences, line):
+        born = key in self.streams
         stream = self.streams.get(key) or Stream(g)
-        before, handled = len(stream.entries), 0
-        for event in events:
-            if not getattr(stream, {"candle": "candle_"}.get(event.rule, event.rule))(event):
-                break
-            handled += 1
-        if stream.entries:
+        before, fence = stream.appended, fences.get(key)
+        gone = born and not stream.entries and (line != "" or key in known)
+        lost = gone or (key in known and (not born or known[key] != stream.g))
+        fenced = not lost and None not in (fence, stream.fence) and fence < stream.fence
+        handled = 0
+        if not lost and not fenced:
+            stream.fresh_g = g
+            stream.fence = fence if fence is not None else stream.fence
+            for event in events:
+                if not getattr(stream, event.rule)(event):
+                    break
+                handled += 1
+        if stream.appended > before:
             self.streams[key] = stream
-        n, last = len(stream.entries), stream.last
-        refused = handled < len(events)
-        g = stream.g if stream.entries else None
-        return Appended(key, refused, False, g, n, None if last is None else str(last), handled, n - before)
+        refused = not lost and not fenced and handled < len(events)
+        alive = key in self.streams
+        last = stream.last if alive else None
+        return Appended(
+            key,
+            refused,
+            lost,
+            stream.g if alive else None,
+            stream.n if alive else 0,
+            None if last is None else str(last),
+            handled,
+            stream.appended - before,
+            fenced,
+        )

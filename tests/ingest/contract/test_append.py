@@ -18,6 +18,7 @@ BOOK = StreamKey("binance", "orderbook", "BTC/USDT")
 TICKER = StreamKey("binance", "ticker", "BTC/USDT")
 CANDLES = StreamKey("binance", "candles-1m", "BTC/USDT")
 STATUS = StreamKey("binance", "status")
+OPAQUE = StreamKey("binance", "trades", "SOL/USDT")
 COUNTED = StreamKey("binance", "orderbook", "ETH/USDT")
 REGISTRY = "md:{binance}:streams"
 
@@ -48,11 +49,30 @@ def ticker(source, mark):
     return Event(TICKER, f"{source}.{mark}", Ticker(received_ns=1, last=f"{mark}.0"), "ticker")
 
 
-def candle(opened, mark):
-    body = Candle(
-        open_ns=opened, open="1", high="2", low="1", close="2", volume="3", closed=mark == "closed", received_ns=1
-    )
-    return Event(CANDLES, f"{opened}.{mark}", body, "candle")
+def candle(number, mark):
+    """Intervals of ten milliseconds: the first is 0-9."""
+    first_ms = 10 * number
+    open_ns = first_ms * 1_000_000
+    prices = {"open": "1", "high": "2", "low": "1", "close": "2", "volume": "3"}
+    body = Candle(open_ns=open_ns, closed=mark == "closed", received_ns=1, **prices)
+    return Event(CANDLES, f"{open_ns}.{mark}", body, "candle", f"{first_ms}-{first_ms + 9}")
+
+
+def opaque(s, time_ms):
+    return Event(OPAQUE, s, Trade(price="1", amount="2", side="buy", received_ns=time_ms), "opaque", str(time_ms))
+
+
+def span(first_ms, last_ms):
+    body = Gap(reason="why", from_ns=first_ms * 1_000_000, to_ns=last_ms * 1_000_000)
+    return Event(OPAQUE, f"x.{first_ms}", body, "span", f"{first_ms}-{last_ms}")
+
+
+def state(key, count, word, marks=""):
+    return Event(key, f"y.{count}", Status(state=word, reason="why"), "state", f"{word} {marks}".rstrip())
+
+
+def restart(key, s, rule, at):
+    return Event(key, s, Gap(reason="series_restart"), rule, at)
 
 
 def session(name, counter, *, whole):
@@ -68,13 +88,18 @@ OF_BOOK = [
     lambda i: delta(i, i),
     lambda i: delta(i - 1, i + 1),
     lambda i: gap(BOOK, i, i + 1),
-    lambda i: status(BOOK, f"x.{i}"),
+    lambda i: state(BOOK, i, "suspect", i - 1),
+    lambda i: state(BOOK, i, "live"),
     snapshot,
     snapshot,
 ]
+MARKS = ["", "book.9", "24h.9", "24h.9 book.9", "book.10 other.1"]
 OTHERS = (
     st.builds(ticker, st.sampled_from(["book", "24h"]), st.integers(8, 12))
-    | st.builds(candle, st.integers(9, 11), st.integers(9, 11) | st.just("closed"))
+    | st.builds(candle, st.integers(9, 12), st.integers(9, 11) | st.just("closed"))
+    | st.builds(opaque, st.sampled_from("abcd"), st.integers(8, 12))
+    | st.builds(span, st.integers(8, 9), st.integers(9, 12))
+    | st.builds(state, st.just(TICKER), st.integers(1, 9), st.sampled_from(["stale", "live"]), st.sampled_from(MARKS))
     | st.builds(status, st.just(STATUS), st.sampled_from("abcd"))
     | st.builds(session, st.sampled_from(["a", "b.1"]), st.integers(1, 4), whole=st.booleans())
 )
@@ -158,26 +183,36 @@ def emptied(redis):
     return Script(redis)
 
 
+def expected(model):
+    """As `Script.all` has it."""
+    return {
+        key: (
+            stream.entries,
+            stream.g,
+            stream.n,
+            None if stream.last is None else str(stream.last),
+            stream.snap,
+            stream.gaps,
+            set(stream.identities),
+        )
+        for key, stream in model.streams.items()
+    }
+
+
+def left(script):
+    """As `expected` has it."""
+    found = {}
+    for key, (entries, state, snap, gaps, ids) in script.all().items():
+        found[key] = entries, state["g"], int(state["n"]), state.get("last") or None, snap, gaps, ids
+    return found
+
+
 def check(script, calls):
     """The same calls to the script and to the model: the same replies, and the same left behind."""
     model = Server()
     for i, events in enumerate(calls):
         assert script.append(f"g{i}", *events) == model.append(f"g{i}", events)
-    left = {}
-    for key, (entries, state, snap, gaps, ids) in script.all().items():
-        left[key] = entries, state["g"], int(state["n"]), state.get("last"), snap, gaps, ids
-    assert left == {
-        key: (
-            stream.entries,
-            stream.g,
-            len(stream.entries),
-            None if stream.last is None else str(stream.last),
-            stream.snap,
-            stream.gaps,
-            stream.identities,
-        )
-        for key, stream in model.streams.items()
-    }
+    assert left(script) == expected(model)
 
 
 @given(histories())
@@ -196,6 +231,10 @@ HISTORIES = [
         [ticker("book", 9), ticker("24h", 2), ticker("24h", 3)],
     ],
     [[candle(9, 1), candle(9, 10), candle(9, 2)], [candle(9, "closed"), candle(9, 11)], [candle(10, 1), candle(9, 99)]],
+    [[candle(9, "closed"), candle(11, 1)], [gap(CANDLES, 100, 109), candle(11, 1)], [candle(10, "closed")]],
+    [[opaque("a", 9), opaque("b", 8), opaque("a", 9)], [span(3, 7), span(3, 7), opaque("c", 5)]],
+    [[state(BOOK, 1, "syncing"), snapshot(9), state(BOOK, 2, "live")], [state(BOOK, 3, "live"), delta(10, 10)]],
+    [[snapshot(9), state(BOOK, 1, "suspect", 8)], [state(BOOK, 2, "stale", 9), delta(10, 10), state(BOOK, 3, "live")]],
 ]
 
 
@@ -273,10 +312,10 @@ def test_a_window_remembers_two_thousand_identities(real):
 def test_nanoseconds_are_told_apart_to_the_last_digit(real):
     now = 1_795_335_330_125_000_001
     real.append("g", ticker("book", now), ticker("book", now - 1), ticker("book", now + 1), ticker("book", now + 1))
-    real.append("g", candle(now, 7), candle(now - 1, 8), candle(now + 1, "closed"))
+    real.append("g", candle(9, now), candle(9, now - 1), candle(9, now + 1))
     assert (real.identities(TICKER), real.identities(CANDLES)) == (
         [f"book.{now}", f"book.{now + 1}"],
-        [f"{now}.7", f"{now + 1}.closed"],
+        [f"90000000.{now}", f"90000000.{now + 1}"],
     )
 
 
@@ -345,9 +384,104 @@ def test_a_book_without_ids_takes_its_writers_next_word_and_no_other(real):
     first = [real.append("g", session(name, counter, whole=whole))[0].refused for name, counter, whole in said]
     again = real.append("g", session("a", 1, whole=True), session("a", 2, whole=False))[0]
     real.append("g", session("b", 1, whole=True), session("b", 2, whole=False))
+    real.append("g", session("a", 1, whole=True), session("a", 3, whole=False))
     entries = [(dict(e)["s"], dict(e)["epoch"]) for e in real.entries(COUNTED)]
     assert (first, again.appended, entries) == (
         [True, True, False, False, True],
         0,
         [("a.1", "1"), ("a.2", "1"), ("b.1", "2"), ("b.2", "2")],
     )
+
+
+def test_what_is_older_than_the_window_counts_as_known_unless_something_is_missing_there(real):
+    for start in range(0, 2000, 500):
+        real.append("g", *(opaque(f"o{i}", 10_000 + i) for i in range(start, start + 500)))
+    old = real.append("g", opaque("old", 9_000), opaque("older", 8_000))[0]
+    real.append("g", span(8_500, 9_500))
+    late = real.append("g", opaque("old", 9_000), opaque("older", 8_000))[0]
+    assert (old.appended, late.appended, real.state(OPAQUE)["older"], dict(real.entries(OPAQUE)[-1])["late"]) == (
+        0,
+        1,
+        "3",
+        "1",
+    )
+
+
+def test_what_comes_behind_newer_ones_is_late(real):
+    real.append("g", opaque("b", 9), opaque("a", 8), opaque("c", 9))
+    assert [(dict(entry)["s"], dict(entry).get("late")) for entry in real.entries(OPAQUE)] == [
+        ("b", None),
+        ("a", "1"),
+        ("c", None),
+    ]
+
+
+def test_who_was_fenced_off_writes_nothing_more(real):
+    def append(fence, *events):
+        sent = batch("g", events)
+        return appended(sent, real.redis.evalsha(real.digest, *sent.arguments(fences={TRADES: fence})))[0]
+
+    outcomes = [
+        append(2, trade(8)),
+        append(1, trade(9)),
+        append(3, trade(8)),
+        append(2, trade(9)),
+        append(10, trade(9)),
+    ]
+    assert ([outcome.fenced for outcome in outcomes], real.identities(TRADES)) == (
+        [False, True, False, True, False],
+        ["8", "9"],
+    )
+
+
+def test_a_series_that_begins_anew_forgets_the_ids_and_gaps_of_the_old_one(real):
+    real.append("g1", trade(8), gap(TRADES, 9, 12), trade(13))
+    real.append("g2", restart(TRADES, "y.1", "restart", "g1 3"), trade(9), trade(10))
+    again = real.append("g3", restart(TRADES, "y.1", "restart", "g1 3"), trade(9), trade(10), trade(11))
+    said = [(e["g"], e["n"], e["type"], e["s"]) for e in map(dict, real.entries(TRADES)[3:])]
+    assert (again[0].appended, real.gaps(TRADES), said) == (
+        1,
+        {},
+        [("g2", "1", "gap", "y.1"), ("g2", "2", "trade", "9"), ("g2", "3", "trade", "10"), ("g2", "4", "trade", "11")],
+    )
+
+
+def test_a_book_begins_anew_with_ids_below_those_of_the_old_series(real):
+    real.append("g1", snapshot(900), delta(901, 901))
+    real.append("g2", restart(BOOK, "y.1", "restart", "g1 2"), snapshot(9), delta(10, 10))
+    said = [(e["g"], e["type"], e["s"], e["epoch"]) for e in map(dict, real.entries(BOOK)[2:])]
+    assert said == [("g2", "gap", "y.1", "1"), ("g2", "snapshot", "9", "2"), ("g2", "delta", "10", "2")]
+
+
+def test_a_series_does_not_begin_anew_on_a_stream_that_moved(real):
+    real.append("g1", trade(8), trade(9))
+    refused = real.append("g2", restart(TRADES, "y.1", "restart", "g1 1"), trade(1))[0]
+    assert (refused.refused, refused.handled, real.identities(TRADES)) == (True, 0, ["8", "9"])
+
+
+def test_a_silent_stream_is_told_once_and_only_if_nobody_else_has_written(real):
+    real.append("g", ticker("book", 9), ticker("24h", 3))
+    where = "24h.3 book.9"
+    real.append("g", state(TICKER, 1, "stale", "24h.3 book.8"), state(TICKER, 2, "stale", where))
+    real.append("g", state(TICKER, 3, "stale", where), ticker("book", 10), state(TICKER, 4, "stale", "24h.3 book.10"))
+    assert real.identities(TICKER) == ["book.9", "24h.3", "y.2", "book.10", "y.4"]
+
+
+@pytest.mark.parametrize(
+    ("companion", "event"),
+    [
+        (TRADES.gaps, lambda: gap(TRADES, 9, 9)),
+        (BOOK.snap, lambda: snapshot(9)),
+        (STATUS.ids, lambda: status(STATUS, "a")),
+        (OPAQUE.gaps, lambda: span(8, 9)),
+        (REGISTRY, lambda: ticker("book", 1)),
+    ],
+    ids=["gaps", "snap", "ids", "span", "registry"],
+)
+def test_a_companion_of_another_type_stops_the_call_before_anything_is_written(real, companion, event):
+    real.append("g", trade(8))
+    real.redis.set(companion, "in the way")
+    before = real.redis.dbsize()
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        real.append("g", event())
+    assert (real.redis.dbsize(), real.redis.xlen(str(event().key))) == (before, int(event().key == TRADES))

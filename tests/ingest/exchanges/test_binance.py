@@ -15,11 +15,14 @@ from ingest.exchanges.exchange import (
     Fetch,
     FetchFailed,
     Instrument,
+    Locate,
     Plan,
     Reconnect,
     Send,
     SkipFrame,
+    Standing,
 )
+from ingest.exchanges.topic import HOLD_NS
 
 NOW = 1_795_335_330_200_000_000
 SYMBOLS = {
@@ -110,10 +113,16 @@ def test_a_ticker_is_always_all_that_is_known():
         "ask": "61250.20000000",
         "ask_amount": "2.00000000",
     }
-    assert [talk.receive(frame, NOW)[0] for frame in (DAY, BOOK_TICKER, DAY)] == [
+    later = DAY.replace(b'"E":1795335330500', b'"E":1795335331500')
+    assert [talk.receive(frame, NOW)[0] for frame in (DAY, BOOK_TICKER, later)] == [
         Event(TICKER, f"24hr.{day_ns}", Ticker(received_ns=NOW, exchange_ns=day_ns, **old_best, **day), "ticker"),
         Event(TICKER, "book.81234567890", Ticker(received_ns=NOW, **best, **day), "ticker"),
-        Event(TICKER, f"24hr.{day_ns}", Ticker(received_ns=NOW, exchange_ns=day_ns, **best, **day), "ticker"),
+        Event(
+            TICKER,
+            f"24hr.{day_ns + 1_000_000_000}",
+            Ticker(received_ns=NOW, exchange_ns=day_ns + 1_000_000_000, **best, **day),
+            "ticker",
+        ),
     ]
 
 
@@ -141,7 +150,7 @@ def test_a_candle_says_whether_it_is_closed(flag, closed, mark):
         exchange_ns=1_795_335_332_010_000_000,
     )
     heard = conversation().receive(KLINE.replace(b'"x":false', b'"x":' + flag), NOW)
-    assert heard == (Event(CANDLES, f"1795335300000000000.{mark}", candle, "candle"),)
+    assert heard == [Event(CANDLES, f"1795335300000000000.{mark}", candle, "candle", "1795335300000-1795335359999")]
 
 
 def test_a_book_is_fetched_once_subscribed_and_said_once_joined():
@@ -157,10 +166,10 @@ def test_a_book_is_fetched_once_subscribed_and_said_once_joined():
         exchange_ns=1_795_335_330_130_000_000,
     )
     assert [*opened, *joined, *first] == [
-        Event(BOOK, "x.1", Status(state="syncing", reason="start"), "window"),
+        Event(BOOK, "x.1", Status(state="syncing", reason="start"), "state", "syncing"),
         Fetch("/api/v3/depth", (("symbol", "BTCUSDT"), ("limit", "1000")), 50, "orderbook BTC/USDT"),
         Event(BOOK, "81234567890", Snapshot(bids=bids, asks=asks, received_ns=NOW), "snapshot"),
-        Event(BOOK, "x.2", Status(state="live", reason="start"), "window"),
+        Event(BOOK, "x.2", Status(state="live", reason="start"), "state", "live"),
         Event(BOOK, "81234567897", delta, "range", "81234567891"),
     ]
 
@@ -175,10 +184,17 @@ def test_a_book_that_makes_no_sense_is_fetched_again(answer):
     assert (said, [type(output) for output in talk.tick(NOW + 1_000_000_000)]) == ([], [Fetch])
 
 
+def alone(talk, key, position):
+    """Nobody else fills the hole; what is asked for then."""
+    looks = [*talk.tick(NOW), *talk.located(key, Standing("g", 7, position), NOW), *talk.tick(NOW + HOLD_NS)]
+    assert looks == [Locate(key), Locate(key)]
+    return talk.located(key, Standing("g", 7, position), NOW + HOLD_NS)
+
+
 def test_missed_trades_are_fetched_and_come_in_order():
     talk = conversation(TRADES, positions={TRADES: "6123456787"})
     held = talk.receive(TRADE, NOW)
-    asked = talk.tick(NOW)
+    asked = alone(talk, TRADES, "6123456787")
     row = b'[{"id":6123456788,"price":"1.10","qty":"2","time":1795335330100,"isBuyerMaker":false}]'
     filled = talk.fetched("trades BTC/USDT", row, NOW)
     fields = (("symbol", "BTCUSDT"), ("fromId", "6123456788"), ("limit", "1000"))
@@ -189,12 +205,45 @@ def test_missed_trades_are_fetched_and_come_in_order():
     )
 
 
+def test_missed_candles_are_fetched_and_come_in_order():
+    talk = conversation(CANDLES, positions={CANDLES: "1795335239999"})
+    held = talk.receive(KLINE, NOW)
+    asked = alone(talk, CANDLES, "1795335239999")
+    row = (
+        b'[[1795335240000,"1.0","2.0","0.5","1.5","7.0",1795335299999,"9.0",12,"3.0","4.0","0"],'
+        b'[1795335300000,"1.5","2.0","1.5","1.5","1.0",1795335359999,"1.5",1,"1.0","1.5","0"]]'
+    )
+    filled = talk.fetched("candles-1m BTC/USDT", row, NOW)
+    about = (("symbol", "BTCUSDT"), ("interval", "1m"), ("startTime", "1795335240000"), ("limit", "1000"))
+    assert (held, asked, [(event.s, event.body.close, event.body.backfilled) for event in filled]) == (
+        [],
+        [Fetch("/api/v3/klines", about, 2, "candles-1m BTC/USDT")],
+        [
+            ("1795335240000000000.closed", "1.5", True),
+            ("1795335300000000000.1795335332010000000", "61250.10000000", None),
+        ],
+    )
+
+
+def test_when_a_connection_ends_what_has_no_ids_grows_old():
+    talk = conversation()
+    for frame in FRAMES:
+        talk.receive(frame, NOW)
+    assert [(event.key, event.body.state, event.first) for event in talk.closed("cut")] == [
+        (TICKER, "stale", "stale 24hr.1795335330500000000 book.81234567890"),
+        (BOOK, "stale", "stale"),
+    ]
+
+
 def test_what_is_unsubscribed_falls_silent_and_the_rest_goes_on():
     talk = conversation(TRADES, TICKER)
     talk.receive(b'{"result":null,"id":1}', NOW)
     sent = talk.unsubscribe([TRADES], NOW + 1_000_000_000)
     heard = (talk.receive(TRADE, NOW), len(talk.receive(BOOK_TICKER, NOW)), talk.positions())
-    assert (sent, heard) == ([Send('{"method":"UNSUBSCRIBE","params":["btcusdt@trade"],"id":2}')], ((), 1, {}))
+    assert (sent, heard) == (
+        [Send('{"method":"UNSUBSCRIBE","params":["btcusdt@trade"],"id":2}')],
+        ((), 1, {TICKER: "book.81234567890"}),
+    )
 
 
 def test_positions_are_where_the_next_connection_goes_on():

@@ -6,9 +6,10 @@ from msgspec import structs
 
 from ingest.contract.events import Event, Gap, Trade
 from ingest.contract.keys import StreamKey
-from ingest.exchanges.dense import BACKFILLED_TRADES, DenseTrades
-from ingest.exchanges.exchange import NEVER
+from ingest.exchanges.dense import BACKFILLED_TRADES, DOUBT_NS, FAR_DOUBT_NS, DenseTrades
+from ingest.exchanges.exchange import NEVER, Locate, Standing
 from ingest.exchanges.session import Session
+from ingest.exchanges.topic import HOLD_NS, TradesWanted
 
 KEY = StreamKey("binance", "trades", "BTC/USDT")
 TRADE = Trade(price="1", amount="2", side="buy", received_ns=1)
@@ -27,18 +28,53 @@ def gap(count, first, last, reason):
     return Event(KEY, f"x.{count}", body, "gap", f"{first}-{last}")
 
 
+def restart(count, g, n):
+    return Event(KEY, f"x.{count}", Gap(reason="series_restart", after_g=g, after_n=n), "restart", f"{g} {n}")
+
+
+def stands_at(position):
+    return Standing("g", 7, str(position))
+
+
+def alone(some, position, now_ns=0):
+    """Nobody else fills the hole; what is wanted then."""
+    looks = [some.wants(now_ns), some.located(stands_at(position), now_ns)]
+    looks += [some.wants(now_ns + HOLD_NS), some.located(stands_at(position), now_ns + HOLD_NS)]
+    assert looks == [[Locate(KEY)], [], [Locate(KEY)], []]
+    return some.wants(now_ns + HOLD_NS)
+
+
 def test_a_new_stream_begins_with_whatever_comes_first():
     fresh = trades()
     assert [fresh.trade(i, TRADE, 0) for i in (7, 8, 8, 7)] == [[said(7)], [said(8)], [], []]
 
 
-def test_a_hole_is_fetched_and_filled_in_order():
+def test_a_hole_that_nobody_fills_is_fetched_and_filled_in_order():
     some = trades("5")
-    held = some.trade(8, TRADE, 3)
-    due, asked = some.due(), some.fetching()
+    held, due = some.trade(8, TRADE, 3), some.due()
+    asked = alone(some, 5, 3)
     filled = some.fetched([(6, TRADE), (7, TRADE), (8, TRADE), (9, TRADE)], 4)
     backfilled = [said(6, backfilled=True), said(7, backfilled=True), said(8), said(9, backfilled=True)]
-    assert (held, due, asked, filled, some.due()) == ([], 3, 6, backfilled, NEVER)
+    assert (held, due, asked, filled, some.due()) == ([], 3, [TradesWanted(6)], backfilled, NEVER)
+
+
+def test_a_hole_that_another_writer_fills_is_not_fetched():
+    some = trades("5")
+    held = [*some.trade(9, TRADE, 0), *some.trade(11, TRADE, 0)]
+    some.wants(0)
+    first = some.located(stands_at(7), 0)
+    some.wants(HOLD_NS)
+    second = some.located(stands_at(8), HOLD_NS)
+    some.wants(2 * HOLD_NS)
+    third = some.located(stands_at(10), 2 * HOLD_NS)
+    assert (held, first, second, third, some.due()) == ([], [], [said(9)], [said(11)], NEVER)
+
+
+def test_while_the_bus_does_not_answer_a_hole_is_fetched_at_once():
+    some = trades("5")
+    some.trade(8, TRADE, 0)
+    some.wants(0)
+    assert (some.located(None, 1), some.wants(1)) == ([], [TradesWanted(6)])
 
 
 def test_a_late_frame_fills_the_hole_itself():
@@ -50,7 +86,7 @@ def test_a_late_frame_fills_the_hole_itself():
 def test_what_the_exchange_no_longer_has_is_registered():
     some = trades("5")
     some.trade(9, TRADE, 0)
-    some.fetching()
+    alone(some, 5)
     lost = gap(1, 6, 7, "the exchange no longer has them")
     assert some.fetched([(8, TRADE)], 0) == [lost, said(8, backfilled=True), said(9)]
 
@@ -58,10 +94,11 @@ def test_what_the_exchange_no_longer_has_is_registered():
 def test_an_exchange_that_does_not_answer_is_asked_four_times_and_then_the_loss_is_registered():
     some = trades("5")
     some.trade(7, TRADE, 0)
+    alone(some, 5)
     answers = []
     for _ in range(4):
-        some.fetching()
         answers.append(some.failed("REST answered 500", 0))
+        some.wants(some.due())
     assert answers == [[], [], [], [gap(1, 6, 6, "REST answered 500"), said(7)]]
 
 
@@ -69,16 +106,16 @@ def test_more_than_is_worth_filling_is_registered_down_to_what_is():
     some = trades("0")
     first_live = BACKFILLED_TRADES + 100
     lost = gap(1, 1, 100, "away for longer than is filled by REST")
-    assert (some.trade(first_live, TRADE, 0), some.fetching()) == ([lost], 101)
+    assert (some.trade(first_live, TRADE, 0), alone(some, 0)) == ([lost], [TradesWanted(101)])
 
 
 def test_a_refused_stream_is_fetched_again_from_where_it_stands():
     some = trades("5")
     some.trade(6, TRADE, 0)
     some.refused("3", 7)
-    assert (some.due(), some.fetching(), some.fetched([(i, TRADE) for i in (4, 5, 6)], 0)) == (
+    assert (some.due(), some.wants(7), some.fetched([(i, TRADE) for i in (4, 5, 6)], 0)) == (
         7,
-        4,
+        [TradesWanted(4)],
         [said(i, backfilled=True) for i in (4, 5, 6)],
     )
 
@@ -86,31 +123,102 @@ def test_a_refused_stream_is_fetched_again_from_where_it_stands():
 def test_an_answer_to_a_question_from_before_a_refusal_is_asked_again():
     some = trades("5")
     some.trade(8, TRADE, 0)
-    some.fetching()
+    alone(some, 5)
     some.refused("3", 0)
-    assert (some.fetched([(6, TRADE), (7, TRADE)], 9), some.due(), some.fetching()) == ([], 9, 4)
+    assert (some.fetched([(6, TRADE), (7, TRADE)], 9), some.due(), some.wants(9)) == ([], 9, [TradesWanted(4)])
+
+
+def test_an_exchange_that_counts_anew_begins_a_series_with_all_that_rest_knows_of_it():
+    some = trades("5000")
+    heard = [*some.trade(3, TRADE, 0), *some.trade(4, TRADE, 0)]
+    doubted = some.wants(FAR_DOUBT_NS)
+    compared = [*some.fetched([(2, TRADE), (3, TRADE)], FAR_DOUBT_NS), *some.wants(FAR_DOUBT_NS)]
+    begun = some.located(stands_at(5000), FAR_DOUBT_NS)
+    assert (heard, doubted, compared, [*begun, *some.trade(5, TRADE, 0)], some.due()) == (
+        [],
+        [TradesWanted(None)],
+        [Locate(KEY)],
+        [restart(1, "g", 7), said(2, backfilled=True), said(3), said(4), said(5)],
+        NEVER,
+    )
+
+
+def test_a_series_that_another_writer_has_begun_is_joined():
+    some = trades("5000")
+    some.trade(3, TRADE, 0)
+    some.wants(FAR_DOUBT_NS)
+    some.fetched([(3, TRADE), (4, TRADE)], FAR_DOUBT_NS)
+    some.wants(FAR_DOUBT_NS)
+    assert some.located(stands_at(3), FAR_DOUBT_NS) == [said(4, backfilled=True)]
+
+
+def test_a_series_begun_on_a_stream_that_moved_is_begun_again_where_it_began():
+    some = trades("5000")
+    some.trade(3, TRADE, 0)
+    some.wants(FAR_DOUBT_NS)
+    some.fetched([(3, TRADE)], FAR_DOUBT_NS)
+    some.located(stands_at(5000), FAR_DOUBT_NS)
+    some.refused("6000", 0)
+    some.wants(0)
+    some.fetched([], 0)
+    some.trade(5, TRADE, 0)
+    some.wants(FAR_DOUBT_NS)
+    some.fetched([(4, TRADE), (5, TRADE)], FAR_DOUBT_NS)
+    some.wants(FAR_DOUBT_NS)
+    begun = some.located(stands_at(6000), FAR_DOUBT_NS)
+    missing = alone(some, 2, FAR_DOUBT_NS)
+    assert (begun, missing, some.fetched([(3, TRADE)], 0)) == (
+        [restart(2, "g", 7)],
+        [TradesWanted(3)],
+        [said(3, backfilled=True), said(4, backfilled=True), said(5)],
+    )
+
+
+def test_a_frame_that_comes_twice_is_no_new_series():
+    some = trades("5000")
+    some.trade(4999, TRADE, 0)
+    early, asked = some.wants(FAR_DOUBT_NS), some.wants(DOUBT_NS)
+    assert (early, asked, some.fetched([(4999, TRADE), (5000, TRADE)], DOUBT_NS), some.due()) == (
+        [],
+        [TradesWanted(None)],
+        [],
+        NEVER,
+    )
+
+
+def test_a_new_trade_ends_all_doubt():
+    some = trades("5000")
+    some.trade(1, TRADE, 0)
+    assert (some.trade(5001, TRADE, 0), some.due()) == ([said(5001)], NEVER)
 
 
 ids = st.permutations(range(1, 13))
 
 
 @settings(max_examples=300)
-@given(ids, st.sets(st.integers(1, 12)), st.sets(st.integers(1, 12)), st.integers(0, 3))
-def test_every_trade_is_said_once_and_in_order_or_registered(order, unheard, unknown_to_rest, page):
-    """Frames come in any order, some never; REST knows some, in pages."""
-    some, events = trades("0"), []
+@given(ids, st.sets(st.integers(1, 12)), st.sets(st.integers(1, 12)), st.integers(0, 3), st.lists(st.integers(0, 12)))
+def test_every_trade_is_said_once_and_in_order_or_registered(order, unheard, unknown_to_rest, page, others):
+    """Frames come in any order, some never; REST knows some, in pages; another writer may fill some."""
+    some, events, filled = trades("0"), [], []
+    others = iter(others)
+
+    def answer(now_ns):
+        for want in some.wants(now_ns):
+            if isinstance(want, TradesWanted):
+                rows = [(i, TRADE) for i in range(want.first or 1, 14) if i not in unknown_to_rest or i == 13]
+                events.extend(some.fetched(rows[: page + 1], now_ns))
+            else:
+                position = max(some.last, next(others, 0))
+                filled.extend(range(some.last + 1, position + 1))
+                events.extend(some.located(stands_at(position), now_ns))
+
     for trade_id in [i for i in order if i not in unheard] + [13]:
         events += some.trade(trade_id, TRADE, 0)
-        if some.due() != NEVER:
-            first = some.fetching()
-            rows = [(i, TRADE) for i in range(first, 14) if i not in unknown_to_rest]
-            events += some.fetched(rows[: page + 1], 0)
+        answer(0)
     while some.due() != NEVER:
-        first = some.fetching()
-        rows = [(i, TRADE) for i in range(first, 14) if i not in unknown_to_rest or i == 13]
-        events += some.fetched(rows[: page + 1], 0)
-    covered = []
+        answer(some.due())
+    covered = filled
     for event in events:
         first, _, last = (event.first if event.rule == "gap" else f"{event.s}-{event.s}").partition("-")
         covered += range(int(first), int(last) + 1)
-    assert covered == list(range(1, 14))
+    assert sorted(covered) == list(range(1, 14))

@@ -80,8 +80,8 @@ def judge(key: str, past: Past, lives: Sequence[Truth]) -> Verdict:
             ("wrong", f"the exchange began anew {len(lives) - 1} times, the stream {len(series) - 1} times")
         )
     else:
-        for part, truth in zip(series, lives, strict=True):
-            findings += _complete(channel, part, truth)
+        for life, (part, truth) in enumerate(zip(series, lives, strict=True), 1):
+            findings += _complete(channel, part, truth, goes_on=life < len(lives))
         for life, part, raw in _parts(past, chapters, whole):
             findings += _sound(key, part, raw, lives[life])
     return Verdict(
@@ -142,30 +142,36 @@ def _registries(past: Past, chapters: Sequence[Sequence[Entry]]) -> Iterator[Fin
             era = []
 
 
-def _complete(channel: str, entries: Sequence[Entry], truth: Truth) -> Iterator[Finding]:
+def _complete(channel: str, entries: Sequence[Entry], truth: Truth, *, goes_on: bool) -> Iterator[Finding]:
     """Nothing is missing but what is said to be, and that is."""
     if channel == "ticker":
         yield from _tickers(entries, truth.emitted)
     elif channel not in ("trades", "orderbook"):
         yield from _candles(entries, truth.candles)
     else:
-        yield from _numbered(channel, entries, truth.emitted)
+        yield from _numbered(channel, entries, truth.emitted, open_end=goes_on)
         yield from (gaps_of_trades if channel == "trades" else gaps_of_book)(entries, truth.emitted)
 
 
-def _numbered(channel: str, entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iterator[Finding]:
-    """Nothing is trimmed in a run, and a worker hears a symbol's first trade of all; a book begins with a snapshot."""
+def _numbered(
+    channel: str, entries: Sequence[Entry], emitted: Sequence[ledger.Record], *, open_end: bool
+) -> Iterator[Finding]:
+    """Nothing is trimmed in a run, and a worker hears a symbol's first trade of all; a book begins with a snapshot.
+
+    How far a series went that ended while nobody heard it, nobody can say: the end may be open.
+    """
     kinds = (Trade,) if channel == "trades" else (Delta,)
     there = {entry.s for entry in entries if isinstance(entry.event, kinds)}
     gaps = lost_still(entries)
     begins = 0
     if channel == "orderbook":
         begins = next((int(entry.s) for entry in entries if isinstance(entry.event, Snapshot | Delta)), 0)
+    ends = max((int(entry.s) for entry in entries if entry.s.isdigit()), default=0) if open_end else 1 << 53
     for record in emitted:
         number = int(record.s)
         position = bisect_right(gaps, (number, 1 << 53))
         lost = position > 0 and gaps[position - 1][1] >= number
-        if record.s not in there and not lost and number > begins:
+        if record.s not in there and not lost and begins < number <= ends:
             yield "lost", f"{type(record).__name__.lower()} {record.s} was emitted and is not in the stream"
 
 

@@ -40,8 +40,7 @@ class Setting(Struct, frozen=True, kw_only=True):
 
     seed: int = 1
     symbols: tuple[str, ...] = ("BTC/USDT", "ETH/USDT")
-    channels: tuple[str, ...] = ("trades", "ticker", "orderbook")
-    """Not candles: those that close while no worker hears are not fetched afterwards."""
+    channels: tuple[str, ...] = ("trades", "ticker", "orderbook", "candles-1s")
     rate: int = 600
     """Market actions a second over all symbols."""
     workers: int = 1

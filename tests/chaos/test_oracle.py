@@ -97,8 +97,11 @@ ANEW_SAID = entry("x.1", Gap(reason="series_restart"))
 def test_after_the_exchange_began_anew_the_stream_has_to_say_so():
     again = Past([Chapter(raw([*ALL, *NEW]), [])])
     said = Past([Chapter(raw([*ALL, ANEW_SAID, *NEW]), [])])
+    end_unheard = Past([Chapter(raw([*ALL[:5], ANEW_SAID, *NEW]), [])])
+    middle_unheard = Past([Chapter(raw([*ALL[:5], *ALL[6:], ANEW_SAID, *NEW]), [])])
     lives = [TRADED, Truth(TRADED.emitted[:3])]
-    assert (judge(TRADES, again, lives).good, judge(TRADES, said, lives).good) == (False, True)
+    verdicts = [judge(TRADES, past, lives).good for past in (again, said, end_unheard, middle_unheard)]
+    assert verdicts == [False, True, True, False]
 
 
 def delta(last, price="100", amount="1", epoch=1):

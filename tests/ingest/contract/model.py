@@ -1,6 +1,6 @@
 """What the append script does, written a second time from its description: streams as plain Python values."""
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from ingest.contract.append import Appended
 from ingest.contract.codec import encode
@@ -214,7 +214,11 @@ class Stream(Struct):
         return newest is not None and str(newest) == count
 
     def renewal(self, event):
-        self.renew(event)
+        stands, last = event.first.split(" ")[:2], event.first.split(" ")[2:]
+        if self.renew(structs.replace(event, first=" ".join(stands))) and last:
+            self.last = int(last[0])
+            self.in_sync = False
+            self.gaps = {gap: first for gap, first in self.gaps.items() if first <= self.last}
         return True
 
     def restart(self, event):

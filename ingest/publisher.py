@@ -1,11 +1,12 @@
 """Events into Redis Streams: in order, in batches, each exactly once."""
 
 import asyncio
+import contextlib
 import random
 import secrets
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NoReturn
 
 import structlog
@@ -22,12 +23,13 @@ from ingest.contract import keys
 from ingest.contract.append import SCRIPT, Appended, Batch, appended, batch
 from ingest.contract.events import Event
 from ingest.contract.keys import EXCHANGES, StreamKey, line_key
-from ingest.losses import Place, mend
+from ingest.losses import mend
 from ingest.refusals import Refusals
 from ingest.spill import Spill
-from ingest.tail import Durability, Kept, Tail
+from ingest.tail import Durability, Kept, Place, Tail
 from ingest.tasks import pause
 from ingest.trouble import Complaints, address, remedy
+from ingest.writers import Billboard, Figures, Share
 
 FLUSH_EVENTS = 500
 FLUSHES_IN_FLIGHT = 4  # times FLUSH_EVENTS: no more than the identities that the script's `window` rule remembers
@@ -98,8 +100,12 @@ class Publisher:
         bound: int = 10_000,
         durability: Durability = "everysec",
         spill: Spill | None = None,
+        writer: str = "writer",
     ) -> None:
-        """`redis` has time limits, reads bytes, and does not retry on its own: a second try unknown to us reorders."""
+        """`redis` has time limits, reads bytes, and does not retry on its own: a second try unknown to us reorders.
+
+        `writer` names this one among the exchange's writers; no other has that name at the same time.
+        """
         self._redis = redis
         self._exchange = exchange
         self._backlog = Backlog(bound, spill)
@@ -109,6 +115,7 @@ class Publisher:
         self._over = asyncio.Event()
         self._durability = durability
         self._tail = Tail()
+        self._billboard = Billboard(redis, exchange, writer)
         self._places: dict[StreamKey, Place] = {}
         self._refusals = Refusals()
         self._complaints = Complaints(exchange=exchange, redis=address(redis))
@@ -184,10 +191,14 @@ class Publisher:
         """Write until asked to finish. Returns how many events could not be written. Raises CannotAppend."""
         syncing = asyncio.create_task(self._follow_the_disk())
         try:
-            return await self._write_all()
+            unwritten = await self._write_all()
         finally:
             self._over.set()
             await syncing
+        if not unwritten:
+            # Else Redis is away, and is not waited for once more.
+            await self._say_figures(ended=True)
+        return unwritten
 
     async def _write_all(self) -> int:
         while not self._finished:
@@ -291,13 +302,13 @@ class Publisher:
         streams = appended(flush.batch, reply)
         if lost := [str(stream.key) for stream in streams if stream.lost]:
             raise ServerLost(f"the server lost {', '.join(lost)}")
+        places = {stream.key: Place(stream.g, stream.n) for stream in streams if stream.g}
         self._unconfirmed.popleft()
-        self._keep(call)
+        self._places |= places
+        self._keep(call, places)
         if flush.spilled is not None:
             self._backlog.confirm(flush.spilled)
         for stream in streams:
-            if stream.g:
-                self._places[stream.key] = Place(stream.g, stream.n)
             counters.appended += stream.appended
             counters.duplicates += stream.handled - stream.appended
             counters.refused += flush.batch.count(stream.key) - stream.handled
@@ -305,17 +316,38 @@ class Publisher:
         self._failures = 0
         self._complaints.over()
 
-    def _keep(self, call: _Call) -> None:
+    def _keep(self, call: _Call, places: Mapping[StreamKey, Place]) -> None:
         if self._durability in ("everysec", "confirmed"):
             flush, now_s = call.flush, time.monotonic()
-            self._tail.keep(Kept(flush.number, flush.batch, call.line, call.number, now_s, call.size_bytes))
+            self._tail.keep(Kept(flush.number, flush.batch, call.line, call.number, now_s, call.size_bytes, places))
+        else:
+            self._tail.trust(places)
+
+    async def _say_figures(self, *, ended: bool = False) -> None:
+        """If Redis is away or refuses, whoever writes says so; nothing hangs on this."""
+        with contextlib.suppress(RedisError, OSError), wire.closed_is_away():
+            await self._billboard.publish(self._figures(ended=ended))
+
+    def _figures(self, *, ended: bool) -> Figures:
+        counters, depths, durable = self.counters, self._tail.depths, self._tail.durable
+        return Figures(
+            at_ns=time.time_ns(),
+            queued=counters.queued,
+            unconfirmed=counters.unconfirmed,
+            spilled=counters.spilled,
+            lost_on_disk=counters.lost_on_disk,
+            tail=sum(depths.values()),
+            streams={str(key): Share(depths[key], *durable.get(key, ())) for key in self._places},
+            ended=ended,
+        )
 
     async def _follow_the_disk(self) -> None:
-        """Let go of what is there: as the server says where it can be trusted, else by the clock."""
+        """Let go of what is there: as the server says where it can be trusted, else by the clock. And say how it is."""
         asking = self._durability == "confirmed"
         probe = f"{keys.streams(self._exchange)}:barrier"
         tested = False
         while not self._over.is_set():
+            await self._say_figures()
             try:
                 if asking and not tested:
                     with wire.closed_is_away():

@@ -1,0 +1,123 @@
+"""The consumers' side: of what was in a stream, what a group has done, has in hand, has lost, has yet to read."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from ingest.audit.reading import command, pages
+from ingest.audit.report import GroupReport
+from ingest.contract import keys
+from ingest.contract.keys import StreamKey, parse_key
+
+_PAGE = 1000
+
+_Id = tuple[int, int]
+
+
+class Tellings:
+    """What the janitor has told of the losses of groups, or has written down and has yet to tell."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], list[tuple[_Id, _Id]]] = defaultdict(list)
+        self._lost: dict[tuple[str, str], int] = defaultdict(int)
+        self.since: _Id = (0, 0)
+        """Whatever was told of entries as old as this, or younger, is here."""
+
+    def hear(self, record: str) -> None:
+        """One record of the janitor's (see retention/telling.py); others are none of this."""
+        kind, *words = record.split(" ")
+        if kind in ("lost", "trimmed") and len(words) >= 5:
+            stream, first, last, entries, *name = words
+            names = [" ".join(name)] if kind == "lost" else " ".join(name).split(",")
+            for group in names:
+                self._told[stream, group].append((_parts(first), _parts(last)))
+                self._lost[stream, group] += int(entries) if kind == "lost" else 0
+
+    def told(self, stream: str, group: str, entry_id: str) -> bool:
+        """Whether the group was told that this entry is gone."""
+        place = _parts(entry_id)
+        return any(first <= place <= last for first, last in self._told[stream, group])
+
+    def lost(self, stream: str, group: str) -> int:
+        """How many entries of the stream the group was told to have lost."""
+        return self._lost[stream, group]
+
+
+async def tellings(redis: Redis, exchange: str, streams: Iterable[str]) -> Tellings:
+    """All that is known of the exchange's groups. Raises RedisError, OSError, BadName."""
+    told = Tellings()
+    status = str(StreamKey(exchange, "status"))
+    oldest: bytes | None = None
+    async for page in pages(redis, status, "-", "+"):
+        if oldest is None:
+            oldest, fields = page[0]
+            # Where it was not trimmed, it has all that was ever told.
+            told.since = (0, 0) if fields.get(b"n") == b"1" else _parts(oldest.decode())
+        for _, fields in page:
+            told.hear(fields.get(b"s", b"").decode(errors="replace"))
+    for record in cast("list[bytes]", await redis.zrange(keys.untold(exchange), 0, -1)):
+        told.hear(record.decode(errors="replace"))
+    for stream in streams:
+        # A parked group is told when it returns.
+        for field, note in (await command(redis, "HGETALL", parse_key(stream).retention)).items():
+            state, *facts = note.decode().split(" ")
+            if state == "parked" and len(facts) == 4 and field.startswith(b"group:"):
+                _, first, last, entries = facts
+                told.hear(f"lost {stream} {first} {last} {entries} {field.decode().removeprefix('group:')}")
+    return told
+
+
+async def group_report(redis: Redis, exchange: str, group: str, key: str, told: Tellings) -> GroupReport:
+    """One group on one stream. Raises RedisError, OSError."""
+    async with redis.pipeline(transaction=True) as at_once:
+        at_once.xinfo_stream(key)
+        at_once.xinfo_groups(key)
+        at_once.hget(keys.handled(exchange, group), key)
+        stream, standing, handled = await at_once.execute(raise_on_error=False)
+    if isinstance(stream, ResponseError):  # it was deleted
+        stream, standing = {"entries-added": 0, "length": 0, "last-generated-id": b"0-0"}, []
+    mine = next((each for each in standing if each["name"] == group.encode()), None)
+    delivered = mine["last-delivered-id"].decode() if mine else "0-0"
+    unread = 0
+    async for page in pages(redis, key, f"({delivered}", stream["last-generated-id"].decode()):
+        unread += len(page)
+    gone = await _gone(redis, key, group) if mine and mine["pending"] else []
+    told_gone = sum(told.told(key, group, entry_id) for entry_id in gone)
+    return GroupReport(
+        group=group,
+        key=key,
+        written=stream["entries-added"],
+        trimmed=stream["entries-added"] - stream["length"],
+        effected=int(handled.split()[2]) if handled else 0,
+        pending=(mine["pending"] if mine else 0) - len(gone),
+        unread=unread,
+        gone=len(gone),
+        untold=sum(_parts(each) >= told.since and not told.told(key, group, each) for each in gone),
+        told=max(0, told.lost(key, group) - told_gone),
+    )
+
+
+async def _gone(redis: Redis, key: str, group: str) -> list[str]:
+    """The pending entries that are in the stream no more."""
+    gone: list[str] = []
+    first = "-"
+    while page := await _pending(redis, key, group, first):
+        pipeline = redis.pipeline(transaction=False)
+        for entry_id in page:
+            pipeline.xrange(key, entry_id, entry_id)
+        gone += [entry_id for entry_id, found in zip(page, await pipeline.execute(), strict=True) if not found]
+        first = f"({page[-1]}"
+    return gone
+
+
+async def _pending(redis: Redis, key: str, group: str, first: str) -> Sequence[str]:
+    found: list[dict[str, Any]] = await redis.xpending_range(key, group, first, "+", _PAGE)
+    return [each["message_id"].decode() for each in found]
+
+
+def _parts(entry_id: str) -> _Id:
+    ms, _, sequence = entry_id.partition("-")
+    return int(ms), int(sequence or 0)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import structs
 
+from ingest.audit.registry import begins_anew
 from ingest.audit.report import EXAMPLES, StreamReport
 from ingest.contract.codec import Entry, UnreadableEntry, decode
 from ingest.contract.events import Body, Candle, Delta, Snapshot, Ticker, Trade
@@ -43,6 +44,8 @@ class Account:
             self._wrong("unreadable", f"{entry_id.decode()}: {bad}")
             return None
         self._follow(entry)
+        if begins_anew(entry):
+            self._newest.clear()
         if entry.event is None:
             return entry
         if self._again(entry, entry.event):

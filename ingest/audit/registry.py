@@ -11,19 +11,28 @@ from ingest.contract.events import Gap
 Range = tuple[int, int]
 """Both inclusive: ids, or where there are none, milliseconds."""
 
+ROLLBACK = "rollback"
+RESTART = "series_restart"
+"""Why a generation begins: the server has lost entries, or the exchange has begun its ids anew."""
+
 _MS = 1_000_000
 
 
 def lost_range(entry: Entry) -> Range | None:
-    """What a gap says is missing; None for what is no gap, and for one that begins a generation."""
+    """What a gap says is missing here. None for what is no gap, begins a generation, or tells of a group's loss."""
     gap = entry.event
     if not isinstance(gap, Gap):
         return None
-    if gap.first_id and gap.last_id:
+    if (gap.first_id or "").isdigit() and (gap.last_id or "").isdigit():
         return int(gap.first_id), int(gap.last_id)
     if gap.from_ns is not None and gap.to_ns is not None:
         return gap.from_ns // _MS, gap.to_ns // _MS
     return None
+
+
+def begins_anew(entry: Entry) -> bool:
+    """Whether the exchange counts from another beginning here."""
+    return isinstance(entry.event, Gap) and entry.event.reason == RESTART
 
 
 def still_open(lost: Iterable[Range], late: Iterable[Range]) -> list[Range]:

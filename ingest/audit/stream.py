@@ -8,15 +8,14 @@ from msgspec import Struct, structs
 
 from ingest.audit.account import Account
 from ingest.audit.chain import chain_of
-from ingest.audit.registry import Range, Registry, lost_range
+from ingest.audit.registry import RESTART, ROLLBACK, Range, Registry, begins_anew, lost_range
 from ingest.audit.report import EXAMPLES, Finding, StreamReport
 from ingest.contract.codec import Entry
 from ingest.contract.events import Gap
 from ingest.contract.keys import StreamKey
 from ingest.simulator.ledger import Record
 
-RESTART = "series_restart"
-_BEGINNINGS = ("rollback", RESTART)
+_BY_ID = ("trades", "orderbook")
 
 
 class Companions(Struct, frozen=True, kw_only=True):
@@ -67,7 +66,7 @@ class Stream:
         self._oldest = self._oldest or entry
         self._follow_generation(entry)
         self._late += entry.late
-        if isinstance(entry.event, Gap) and entry.event.reason == RESTART:
+        if begins_anew(entry):
             self._registry.begin_anew()
             if self._chain:
                 self._chain.begin_anew()
@@ -111,8 +110,8 @@ class Stream:
         gap = entry.event
         # That it begins with another number than 1 is the account's to say.
         if last and entry.n == 1:
-            told = isinstance(gap, Gap) and gap.reason in _BEGINNINGS
-            if not isinstance(gap, Gap) or not told or (gap.after_g, gap.after_n) != last:
+            told = isinstance(gap, Gap) and gap.reason in (ROLLBACK, RESTART) and (gap.after_g, gap.after_n) == last
+            if not told:
                 self._note(Finding("breaks", 1, f"{entry.g} begins behind n={last.n} of {last.g}, and does not say so"))
 
     def _check_place(self, said: Companions) -> None:
@@ -144,6 +143,3 @@ class Stream:
         self._counts[found.column] += found.count
         if len(self._examples) < EXAMPLES:
             self._examples.append(found)
-
-
-_BY_ID = ("trades", "orderbook")

@@ -1,8 +1,8 @@
 """A worker between a simulated exchange and a real Redis."""
 
 import asyncio
-import time
 import json
+import time
 
 import pytest
 

@@ -5,13 +5,13 @@ from msgspec import structs
 from ingest.audit.report import FAULTS, GroupReport, Report, StreamReport, WriterReport
 from ingest.audit.table import table
 
-BTC, ETH = "md:{binance}:trades:BTC-USDT", "md:{binance}:trades:ETH-USDT"
+BTC, ETH = "md:{okx}:trades:BTC-USD", "md:{okx}:trades:ETH-USD"
 GOOD = StreamReport(key=BTC, entries=3, oldest_n=1, generations=1, emitted=4, in_stream=3, in_gaps=1, gaps=1)
 BAD = StreamReport(
     key=ETH,
     entries=3,
     oldest_n=1,
-    generations=2,
+    generations=1,
     emitted=4,
     in_stream=3,
     unaccounted=1,
@@ -34,20 +34,14 @@ def test_a_report_reads_as_a_table():
     report = Report(streams=(GOOD, BAD), groups=(group(), group(trimmed=2, unread=1)), writers=(writer(),))
     assert table(report) == "\n".join(
         (
-            "stream                        entries      n  generations  gaps  emitted  in stream  in gaps  unaccounted",
-            (
-                "md:{binance}:trades:BTC-USDT        3  dense            1     1        4          3        1            -"
-                "  proven"
-            ),
-            (
-                "md:{binance}:trades:ETH-USDT        3  dense            2     -        4          3        -            1"
-                "  NOT BALANCED"
-            ),
-            "  md:{binance}:trades:ETH-USDT: trade 7 was emitted and is not in the stream",
+            "stream                   entries      n  gaps  emitted  in stream  in gaps  unaccounted",
+            "md:{okx}:trades:BTC-USD        3  dense     1        4          3        1            -  proven",
+            "md:{okx}:trades:ETH-USD        3  dense     -        4          3        -            1  NOT BALANCED",
+            "  md:{okx}:trades:ETH-USD: trade 7 was emitted and is not in the stream",
             "",
-            "group                             written  effected  pending  unread  missing",
-            "bot md:{binance}:trades:BTC-USDT        9         5        1       3        0  balanced",
-            "bot md:{binance}:trades:BTC-USDT        9         5        1       1        2  not provable: trimmed",
+            "group                        written  effected  pending  unread  missing",
+            "bot md:{okx}:trades:BTC-USD        9         5        1       3        0  balanced",
+            "bot md:{okx}:trades:BTC-USD        9         5        1       1        2  not provable: trimmed",
             "",
             "writer          queued  unconfirmed  tail  on its disk",
             "binance host-1       1            2    30            4  living",
@@ -62,7 +56,7 @@ def test_a_report_reads_as_a_table():
 
 def test_a_healthy_bus_has_no_columns_of_faults():
     quiet = StreamReport(key=BTC, entries=3, oldest_n=1, generations=1)
-    assert table(Report((quiet,), (group(),))).splitlines()[0] == "stream                        entries      n"
+    assert table(Report((quiet,), (group(),))).splitlines()[0] == "stream                   entries      n"
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault != "breaks"])
@@ -87,6 +81,7 @@ def test_breaks_stand_where_dense_would():
         ({"durable_n": 5}, "on disk to n"),
         ({"before": 5}, "before"),
         ({"superseded": 5}, "superseded"),
+        ({"generations": 5}, "generations"),
     ],
 )
 def test_what_is_no_fault_has_a_column_once_there_is_some(changes, words):

@@ -195,9 +195,7 @@ class Publisher:
         finally:
             self._over.set()
             await syncing
-        if not unwritten:
-            # Else Redis is away, and is not waited for once more.
-            await self._say_figures(ended=True)
+        await self._say_figures(ended=True)
         return unwritten
 
     async def _write_all(self) -> int:
@@ -324,9 +322,10 @@ class Publisher:
             self._tail.trust(places)
 
     async def _say_figures(self, *, ended: bool = False) -> None:
-        """If Redis is away or refuses, whoever writes says so; nothing hangs on this."""
-        with contextlib.suppress(RedisError, OSError), wire.closed_is_away():
-            await self._billboard.publish(self._figures(ended=ended))
+        """Nothing hangs on this: where Redis is known to be away or to refuse, it is not tried."""
+        if not self._failures:
+            with contextlib.suppress(RedisError, OSError), wire.closed_is_away():
+                await self._billboard.publish(self._figures(ended=ended))
 
     def _figures(self, *, ended: bool) -> Figures:
         counters, depths, durable = self.counters, self._tail.depths, self._tail.durable

@@ -30,7 +30,7 @@ class Share(Struct, frozen=True, array_like=True):
     """Entries that it keeps because they may not be on Redis's disk yet."""
     g: str = ""
     n: int = 0
-    """Up to this entry all is on Redis's disk, as far as this writer knows; "" and 0 if it knows nothing yet."""
+    """Up to this entry all counts as safe (see Durability); "" and 0 if nothing does yet."""
 
 
 class Figures(Struct, frozen=True, kw_only=True):

@@ -91,7 +91,7 @@ class Account:
             self._newest[line] = mark
 
     def _compare(self, entry: Entry, event: Body) -> None:
-        if isinstance(event, Trade | Delta | Snapshot) and entry.s.isdigit() and self._oldest_id is None:
+        if isinstance(event, Trade | Delta | Snapshot) and entry.s.isdecimal() and self._oldest_id is None:
             self._oldest_id = int(entry.s)
         # A snapshot may bear the id of a delta, but it does not say what the delta said.
         record = None if isinstance(event, Snapshot) else self._missing.pop(entry.s, None)
@@ -100,7 +100,7 @@ class Account:
             self._counts["in_stream"] += 1
             if difference := _difference(record, event):
                 self._wrong("differs", f"{entry.type} {entry.s}: {difference}")
-        elif isinstance(event, Trade | Delta) and entry.s.isdigit() and int(entry.s) > self._first_id:
+        elif isinstance(event, Trade | Delta) and entry.s.isdecimal() and int(entry.s) > self._first_id:
             self._wrong("invented", f"{entry.type} {entry.s} was never emitted")
         if isinstance(event, Trade) and event.count:
             for merged in range(1, event.count):
@@ -124,14 +124,14 @@ class Account:
 def _mark(s: str, event: Body) -> tuple[str, tuple[int, int]] | None:
     """The line of succession that an event belongs to, and its place there; None for what has none."""
     match event:
-        case Trade() | Delta() | Snapshot() if s.isdigit():
+        case Trade() | Delta() | Snapshot() if s.isdecimal():
             return "", (int(s), 0)
         case Ticker():
             source, _, mark = s.rpartition(".")
-            return (source, (int(mark), 0)) if mark.isdigit() else None
+            return (source, (int(mark), 0)) if mark.isdecimal() else None
         case Candle():
             mark = s.rpartition(".")[2]
-            return "", (event.open_ns, int(mark) if mark.isdigit() else _FOREVER)
+            return "", (event.open_ns, int(mark) if mark.isdecimal() else _FOREVER)
     return None
 
 

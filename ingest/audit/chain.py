@@ -95,7 +95,7 @@ class Book:
             return None if newest is None else _misplaced_gap(lost, newest)
         if not isinstance(entry.event, Snapshot | Delta):
             return None
-        if not entry.s.isdigit():
+        if not entry.s.isdecimal():
             return self._read_session(entry, entry.event)
         return self._read_id(int(entry.s), entry.event)
 
@@ -111,7 +111,7 @@ class Book:
 
     def _read_session(self, entry: Entry, event: Snapshot | Delta) -> Finding | None:
         session, _, digits = entry.s.rpartition(".")
-        counter = int(digits) if digits.isdigit() else 0
+        counter = int(digits) if digits.isdecimal() else 0
         (known, newest), self._session = self._session, (session, counter)
         if session != known:
             begins = not known or (isinstance(event, Snapshot) and counter == 1)
@@ -141,7 +141,7 @@ def _misplaced_gap(lost: Range, newest: int) -> Finding | None:
 
 def _ids_of_trade(entry: Entry) -> Range | None:
     event = entry.event
-    if isinstance(event, Trade) and entry.s.isdigit():
+    if isinstance(event, Trade) and entry.s.isdecimal():
         return int(entry.s) - (event.count or 1) + 1, int(entry.s)
     return lost_range(entry) if isinstance(event, Gap) and event.first_id else None
 

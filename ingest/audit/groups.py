@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -17,12 +17,18 @@ _PAGE = 1000
 _Id = tuple[int, int]
 
 
+class _Loss(NamedTuple):
+    first: _Id
+    last: _Id
+    lost: int
+    """Entries that the group has lost; 0 where it is only said that it had not acknowledged all of the range."""
+
+
 class Tellings:
     """What the janitor has told of the losses of groups, or has written down and has yet to tell."""
 
     def __init__(self) -> None:
-        self._told: dict[tuple[str, str], list[tuple[_Id, _Id]]] = defaultdict(list)
-        self._lost: dict[tuple[str, str], int] = defaultdict(int)
+        self._losses: dict[tuple[str, str], list[_Loss]] = defaultdict(list)
         self.since: _Id = (0, 0)
         """Whatever was told of entries as old as this, or younger, is here."""
 
@@ -31,19 +37,24 @@ class Tellings:
         kind, *words = record.split(" ")
         if kind in ("lost", "trimmed") and len(words) >= 5:
             stream, first, last, entries, *name = words
-            names = [" ".join(name)] if kind == "lost" else " ".join(name).split(",")
-            for group in names:
-                self._told[stream, group].append((_parts(first), _parts(last)))
-                self._lost[stream, group] += int(entries) if kind == "lost" else 0
+            groups = [" ".join(name)] if kind == "lost" else " ".join(name).split(",")
+            for group in groups:
+                loss = _Loss(_parts(first), _parts(last), int(entries) if kind == "lost" else 0)
+                self._losses[stream, group].append(loss)
 
-    def told(self, stream: str, group: str, entry_id: str) -> bool:
-        """Whether the group was told that this entry is gone."""
-        place = _parts(entry_id)
-        return any(first <= place <= last for first, last in self._told[stream, group])
+    def untold(self, stream: str, group: str, gone: Iterable[str]) -> int:
+        """Of how many of these entries, which the group had in hand, nothing was told, although it would be here."""
+        losses = self._losses[stream, group]
+        return sum(place >= self.since and not _covered(place, losses) for place in map(_parts, gone))
 
-    def lost(self, stream: str, group: str) -> int:
-        """How many entries of the stream the group was told to have lost."""
-        return self._lost[stream, group]
+    def lost(self, stream: str, group: str, gone: Iterable[str]) -> int:
+        """How many entries the group was told to have lost, without those of these."""
+        losses = [loss for loss in self._losses[stream, group] if loss.lost]
+        return max(0, sum(loss.lost for loss in losses) - sum(_covered(place, losses) for place in map(_parts, gone)))
+
+
+def _covered(place: _Id, losses: Iterable[_Loss]) -> bool:
+    return any(loss.first <= place <= loss.last for loss in losses)
 
 
 async def tellings(redis: Redis, exchange: str, streams: Iterable[str]) -> Tellings:
@@ -85,7 +96,6 @@ async def group_report(redis: Redis, exchange: str, group: str, key: str, told: 
     async for page in pages(redis, key, f"({delivered}", stream["last-generated-id"].decode()):
         unread += len(page)
     gone = await _gone(redis, key, group) if mine and mine["pending"] else []
-    told_gone = sum(told.told(key, group, entry_id) for entry_id in gone)
     return GroupReport(
         group=group,
         key=key,
@@ -95,8 +105,8 @@ async def group_report(redis: Redis, exchange: str, group: str, key: str, told: 
         pending=(mine["pending"] if mine else 0) - len(gone),
         unread=unread,
         gone=len(gone),
-        untold=sum(_parts(each) >= told.since and not told.told(key, group, each) for each in gone),
-        told=max(0, told.lost(key, group) - told_gone),
+        untold=told.untold(key, group, gone),
+        told=told.lost(key, group, gone),
     )
 
 

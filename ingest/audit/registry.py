@@ -23,7 +23,7 @@ def lost_range(entry: Entry) -> Range | None:
     gap = entry.event
     if not isinstance(gap, Gap):
         return None
-    if (gap.first_id or "").isdigit() and (gap.last_id or "").isdigit():
+    if gap.first_id and gap.last_id and (gap.first_id + gap.last_id).isdecimal():
         return int(gap.first_id), int(gap.last_id)
     if gap.from_ns is not None and gap.to_ns is not None:
         return gap.from_ns // _MS, gap.to_ns // _MS

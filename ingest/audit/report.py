@@ -53,7 +53,7 @@ class StreamReport(Struct, frozen=True, kw_only=True):
     tail: int = 0
     """Entries that living writers keep, because they may not be on Redis's disk yet."""
     durable_n: int = 0
-    """Up to this number of the newest generation a writer knows all to be on Redis's disk; 0 if none has said so."""
+    """Up to this number of the newest generation a writer counts all as safe (see Durability); 0 if none says so."""
     unprovable: str = ""
     """Why it cannot be proven that nothing is missing, in one or two words."""
 

@@ -12,7 +12,7 @@ _LOST_TO_GROUP = ("told", "gone", "untold")
 _WRITER = ("queued", "unconfirmed", "tail", "spilled")
 _WORDS = {
     "ids_lost": "ids lost",
-    "durable_n": "on disk to n",
+    "durable_n": "safe to n",
     "gone": "trimmed while pending",
     "told": "told as lost",
     "spilled": "on its disk",

@@ -287,6 +287,18 @@ async def test_a_loss_that_the_janitor_has_told_or_will_tell_is_accounted_for(re
     assert (bot.gone, bot.untold, bot.missing, bot.told, bot.verdict) == (1, 0, 2, 2, "balanced")
 
 
+async def test_what_a_janitor_takes_from_a_group_when_memory_is_short_is_told_and_balances(redis: Redis):
+    await append(redis, *map(trade, range(100, 110)))
+    await consume(redis, read=3, acked=2, counted=2)
+    await Janitor(redis, owner="one", budget_bytes=1).round()
+    report = await audit(redis, [], NOW_NS)
+    (bot,) = (group for group in report.groups if group.group == "bot")
+    assert (
+        (bot.gone, bot.untold, bot.missing, bot.told, bot.verdict),
+        [stream.verdict for stream in report.streams],
+    ) == ((1, 0, 6, 6, "balanced"), ["not provable: no ids", "proven since n=10"])
+
+
 async def test_a_cut_that_names_the_group_tells_it_of_what_it_had_in_hand(redis: Redis):
     await append(redis, *map(trade, range(100, 110)))
     await consume(redis, read=3, acked=2, counted=2)

@@ -78,7 +78,7 @@ def test_breaks_stand_where_dense_would():
         ({"late": 5}, "late"),
         ({"ids_lost": 5}, "ids lost"),
         ({"tail": 5}, "tail"),
-        ({"durable_n": 5}, "on disk to n"),
+        ({"durable_n": 5}, "safe to n"),
         ({"before": 5}, "before"),
         ({"superseded": 5}, "superseded"),
         ({"generations": 5}, "generations"),

@@ -7,10 +7,9 @@ from typing import Any
 
 from msgspec import structs
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
-from ingest.audit.groups import group_report, tellings
-from ingest.audit.reading import Page, command, members, pages
+from ingest.audit.groups import group_reports
+from ingest.audit.reading import NO_STREAM, Page, at_once, command, members, pages
 from ingest.audit.report import GroupReport, Report, StreamReport, WriterReport
 from ingest.audit.stream import Companions, Stream
 from ingest.audit.table import table
@@ -75,15 +74,14 @@ async def _stream(redis: Redis, key: StreamKey, emitted: list[Record]) -> Stream
 
 async def _look(redis: Redis, key: StreamKey) -> tuple[Page, str, Companions]:
     """The oldest entries, the newest id, and the companions, all as of one moment."""
-    async with redis.pipeline(transaction=True) as at_once:
-        at_once.xrange(str(key), count=_FIRST_PAGE)
-        at_once.xinfo_stream(str(key))
-        at_once.hmget(key.state, "g", "n", "last")
-        at_once.zrange(key.gaps, 0, -1)
-        at_once.hget(key.retention, "trimmed_n")
-        page, facts, (g, n, last), gaps, trimmed = await at_once.execute(raise_on_error=False)
-    if isinstance(facts, ResponseError):  # there is no such stream
-        facts = {"entries-added": 0, "length": 0, "last-generated-id": b"0-0"}
+    async with redis.pipeline(transaction=True) as pipeline:
+        pipeline.xrange(str(key), count=_FIRST_PAGE)
+        pipeline.xinfo_stream(str(key))
+        pipeline.hmget(key.state, "g", "n", "last")
+        pipeline.zrange(key.gaps, 0, -1)
+        pipeline.hget(key.retention, "trimmed_n")
+        page, facts, (g, n, last), gaps, trimmed = await at_once(pipeline)
+    facts = facts or NO_STREAM
     companions = Companions(
         added=facts["entries-added"],
         length=facts["length"],
@@ -103,15 +101,13 @@ def _range(member: bytes) -> tuple[int, int]:
 
 async def _groups(redis: Redis, exchange: str, streams: Sequence[str]) -> list[GroupReport]:
     needs: Mapping[bytes, bytes] = await command(redis, "HGETALL", keys.groups(exchange))
-    told = await tellings(redis, exchange, streams)
-    reports = []
+    on_streams: list[tuple[str, str]] = []
     for name in streams:
         channel = parse_key(name).channel
         # "candles" in the registry stands for every interval.
         wanted = {channel, channel.partition("-")[0]}
-        those = sorted(each.decode() for each, channels in needs.items() if wanted & _words(channels))
-        reports += [await group_report(redis, exchange, group, name, told) for group in those]
-    return reports
+        on_streams += sorted((each.decode(), name) for each, channels in needs.items() if wanted & _words(channels))
+    return await group_reports(redis, exchange, on_streams)
 
 
 def _writer(exchange: str, name: str, figures: Figures, now_ns: int) -> WriterReport:

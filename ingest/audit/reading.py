@@ -4,8 +4,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 _PAGE = 1000
+
+NO_STREAM: dict[str, Any] = {"entries-added": 0, "length": 0, "last-generated-id": b"0-0"}
+"""What XINFO would say of a stream that never was."""
 
 Page = list[tuple[bytes, dict[bytes, bytes]]]
 
@@ -15,6 +19,15 @@ async def pages(redis: Redis, key: str, first: str, last: str) -> AsyncIterator[
     while page := await command(redis, "XRANGE", key, first, last, "COUNT", _PAGE):
         yield page
         first = f"({page[-1][0].decode()}"
+
+
+async def at_once(pipeline: Pipeline) -> list[Any]:
+    """The replies as of one moment; None where XINFO finds no such key. Raises RedisError, OSError."""
+    replies = await pipeline.execute(raise_on_error=False)
+    for reply in replies:
+        if isinstance(reply, Exception) and "no such key" not in str(reply):
+            raise reply
+    return [None if isinstance(reply, Exception) else reply for reply in replies]
 
 
 async def members(redis: Redis, name: str) -> list[str]:

@@ -336,7 +336,7 @@ class Publisher:
             spilled=counters.spilled,
             lost_on_disk=counters.lost_on_disk,
             tail=sum(depths.values()),
-            streams={str(key): Share(depths[key], *durable.get(key, ())) for key in self._places},
+            streams={str(key): _share(depths[key], durable.get(key)) for key in self._places},
             ended=ended,
         )
 
@@ -377,3 +377,7 @@ class Publisher:
             raise CannotAppend(f"{address(self._redis)}: {error}; {what_to_do} ({waiting} events are not written)")
         self._failures += 1
         self._complaints.say(str(error) or type(error).__name__, waiting=waiting)
+
+
+def _share(tail: int, durable: Place | None) -> Share:
+    return Share(tail, durable.g, durable.n) if durable else Share(tail)

@@ -15,8 +15,6 @@ from ingest.contract.events import Gap
 from ingest.contract.keys import StreamKey
 from ingest.simulator.ledger import Record
 
-_BY_ID = ("trades", "orderbook")
-
 
 class Companions(Struct, frozen=True, kw_only=True):
     """What the server keeps beside a stream, as of one moment with its length."""
@@ -95,7 +93,7 @@ class Stream:
             oldest_n=self._oldest.n if self._oldest else 0,
             generations=self._generations,
             trimmed=trimmed,
-            ids_lost=sum(last - first + 1 for first, last in said.gaps) if self._key.channel in _BY_ID else 0,
+            ids_lost=0 if self._key.interval or oldest_id is None else sum(b - a + 1 for a, b in said.gaps),
             late=self._late,
             unprovable=unprovable,
             examples=(*report.examples, *(each.words for each in self._examples if each.column in found))[:EXAMPLES],

@@ -152,6 +152,15 @@ def test_without_ids_nothing_can_be_proven():
     )
 
 
+def test_spans_of_time_in_which_opaque_ids_may_be_missing_are_gaps_of_no_ids():
+    span = "x.1", Gap(reason="away", from_ns=2_000_000, to_ns=5_999_999)
+    entries = [("b1e2", trade(1)[1]), span, ("77fa", trade(1)[1])]
+    assert (audited(entries, gaps=((2, 5),)), audited(entries)) == (
+        ("not provable: no ids", {"gaps": 1, "unprovable": "no ids"}),
+        ("NOT BALANCED", {"unfounded": 1, "unprovable": "no ids"}),
+    )
+
+
 def test_candles_are_proven_where_they_are_dense_by_rule():
     whole, holed = [candle(1), candle(2), candle(3)], [candle(1), candle(3)]
     assert (audited(whole, CANDLES), audited(holed, CANDLES), audited(holed, CANDLES, has_last=False)) == (

@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import structlog
 from redis.asyncio.connection import AbstractConnection
@@ -11,15 +10,9 @@ from ingest import wire
 from ingest.contract.append import appended, batch
 from ingest.contract.events import Event, Gap
 from ingest.contract.keys import StreamKey
+from ingest.tail import Place
 
 log = structlog.get_logger()
-
-
-class Place(NamedTuple):
-    """The newest entry of a stream, as far as is confirmed."""
-
-    g: str
-    n: int
 
 
 _NOWHERE = Place("-", 0)

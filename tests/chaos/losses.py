@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from ingest.audit.registry import still_open
 from ingest.contract.codec import Entry
 from ingest.contract.events import Delta, Gap, Snapshot, Trade
 from ingest.simulator import ledger
@@ -27,20 +28,10 @@ def registry(entries: Sequence[Entry], registered: Sequence[Range]) -> Iterator[
     for (first, last), (next_first, next_last) in pairwise(said):
         if next_first <= last:
             yield "unfounded", f"{next_first}-{next_last} was registered although {first}-{last} was"
-    late = sorted(int(entry.s) for entry in entries if entry.late)
-    open_still = [part for lost in said for part in _without(lost, late)]
+    late = [(int(entry.s), int(entry.s)) for entry in entries if entry.late]
+    open_still = still_open(said, late)
     if open_still != sorted(registered):
         yield "unfounded", f"entries say that {open_still} is lost, the server keeps {sorted(registered)}"
-
-
-def _without(lost: Range, late: Sequence[int]) -> Iterator[Range]:
-    first, last = lost
-    for filled in late[bisect_left(late, first) : bisect_right(late, last)]:
-        if first < filled:
-            yield first, filled - 1
-        first = filled + 1
-    if first <= last:
-        yield first, last
 
 
 def gaps_of_trades(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iterator[Finding]:

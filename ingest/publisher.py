@@ -110,6 +110,7 @@ class Publisher:
         self._durability = durability
         self._tail = Tail()
         self._places: dict[StreamKey, Place] = {}
+        self._fences: dict[StreamKey, int] = {}
         self._refusals = Refusals()
         self._complaints = Complaints(exchange=exchange, redis=address(redis))
         self._wake = asyncio.Event()
@@ -165,6 +166,10 @@ class Publisher:
         with wire.closed_is_away():
             lasts: list[bytes | None] = await pipeline.execute()
         return {key: last.decode() for key, last in zip(streams, lasts, strict=True) if last is not None}
+
+    def fence(self, streams: Collection[StreamKey], number: int) -> None:
+        """From now on these are written under this number."""
+        self._fences |= dict.fromkeys(streams, number)
 
     def finish(self) -> None:
         """Ask `run` to end once everything in memory is written, or when Redis stays away for five more seconds."""

@@ -81,7 +81,7 @@ class Sharing:
         """Ask, and do what the answer says. Raises RedisError, OSError: the next round mends it."""
         member, before = self.member, (self.member.serving, self.member.owned.keys())
         flowing = listening.flowing()
-        silent = {shard_of(key.symbol) for key in streams if key not in flowing}
+        silent = {shard_of(key.symbol) for key in streams if key not in flowing and not self._single(key)}
         await self._renew(member.asks(member.serving - silent))
         if member.eager:
             await self._renew(member.asks(member.serving - silent))
@@ -92,15 +92,20 @@ class Sharing:
 
     def _take_up(self, streams: Sequence[StreamKey]) -> None:
         """Whoever makes itself ready writes under the owner's fence: only an older one is refused."""
-        member, single = self.member, self._exchange.single_writer
-        self.written = frozenset(k for k in streams if k.channel in single and shard_of(k.symbol) in member.owned)
+        member = self.member
+        self.written = frozenset(key for key in streams if self._single(key) and shard_of(key.symbol) in member.owned)
         for key in streams:
-            shard = shard_of(key.symbol)
-            if key in self.written or (self._mode == "lease" and key.channel not in single and shard in member.serving):
-                self._publisher.fence((key,), member.fence(shard))
+            if self._hears(key) and (self._mode == "lease" or self._single(key)):
+                self._publisher.fence((key,), member.fence(shard_of(key.symbol)))
 
     def _hears(self, key: StreamKey) -> bool:
+        if self._single(key):
+            # As long as a conversation cannot keep a book without saying it, the spare one does not hear it either.
+            return key in self.written
         return self._mode == "mirror" or shard_of(key.symbol) in self.member.serving
+
+    def _single(self, key: StreamKey) -> bool:
+        return key.channel in self._exchange.single_writer
 
     async def _renew(self, asks: Sequence[Ask]) -> None:
         member, ttl_ms = self.member, round(self._every_s * _ROUNDS * 1000)

@@ -1,6 +1,7 @@
 """Who has which symbol: from a symbol to its shard, and from a shard to a member, the same in every process."""
 
 from collections.abc import Collection
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 from zlib import crc32
@@ -30,6 +31,7 @@ def chosen(shard: int, members: Collection[str]) -> str:
     return max(members, key=lambda member: (_lot(shard, member), member), default="")
 
 
+@lru_cache(maxsize=64 * SHARDS)
 def _lot(shard: int, member: str) -> bytes:
     # Not a CRC: of two CRCs that differ in the name alone, the same one tends to be higher whatever the shard.
     return blake2b(f"{shard} {member}".encode(), digest_size=8).digest()

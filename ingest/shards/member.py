@@ -83,7 +83,7 @@ class Member:
         return self._table.row(shard).fence
 
     def _verb(self, shard: int, row: Row, flowing: Collection[int]) -> Verb | None:
-        ours = self._chosen[shard] == self.name
+        ours = self._chosen[shard] == self.name and not self.leaving
         if row.owner == self.name:
             return Verb.GIVE if not ours and row.ready and row.ready == self._chosen[shard] else Verb.HOLD
         if self._free_for_us(shard, row):
@@ -91,7 +91,7 @@ class Member:
         return Verb.READY if row.owner and ours and shard in self.serving and shard in flowing else None
 
     def _free_for_us(self, shard: int, row: Row) -> bool:
-        return not row.owner and self._chosen[shard] == self.name and not self._waits
+        return not (row.owner or self._waits or self.leaving) and self._chosen[shard] == self.name
 
     def _prepares(self, shard: int) -> bool:
         """Whether to serve what is not ours."""

@@ -10,7 +10,7 @@
 --       nobody is, there is "-".
 --
 -- The fence of a shard goes up with each change of its owner, and never down: the record of a shard stays when nobody
--- has it, and a record that was lost begins at the time of day, in seconds, far above what counting could reach.
+-- has it, and one that was lost begins at the time, in ms, which is far above what counting could have reached.
 -- A lease that ran out is still its owner's until somebody takes it.
 
 local members, shards = KEYS[1], KEYS[2]
@@ -79,7 +79,7 @@ end
 local ready = {}
 for i = 4, #ARGV do
   local shard, verb, fence = string.match(ARGV[i], '^(%d+) (%a+) (%d+)$')
-  rows[shard] = rows[shard] or { owner = '-', fence = tonumber(time[1]), expires = 0, ready = '-' }
+  rows[shard] = rows[shard] or { owner = '-', fence = now_ms, expires = 0, ready = '-' }
   if verb == 'ready' then
     ready[shard] = true
   else

@@ -1,6 +1,7 @@
 """Several workers of one exchange, each a process: they come, die and go, and nobody downstream can tell."""
 
 import contextlib
+import signal
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,11 @@ async def test_workers_come_die_and_go_and_every_event_is_written_once(redis, re
         third = scene.worker("third")
         await scene.shared_by(3)
         await scene.flows()
+        third.signal(signal.SIGSTOP)
+        await scene.shared_by(2)
+        await scene.flows()
+        third.signal(signal.SIGCONT)  # what it had not written yet, it writes now
+        await scene.shared_by(3)
         second.kill()
         await scene.shared_by(2)
         await scene.flows()

@@ -40,7 +40,7 @@ class Scene:
         )
         wait_for_port(self._port, self.exchange.alive)
 
-    def worker(self, name: str) -> Child:
+    def worker(self, name: str, **told: str) -> Child:
         env = {
             "INGEST_SHARD_MODE": "lease",
             "INGEST_SYMBOLS": ",".join(SYMBOLS),
@@ -49,6 +49,7 @@ class Scene:
             "INGEST_STREAM_URL": f"ws://127.0.0.1:{self._port}",
             "INGEST_REST_URL": f"http://127.0.0.1:{self._port}",
             "INGEST_RETRY_FIRST_S": "0.1",
+            **told,
         }
         return self._start(name, "ingest", "run", env=env)
 
@@ -141,3 +142,13 @@ async def test_workers_come_die_and_go_and_every_event_is_written_once(redis, re
         codes.append(await third.end())
         report = await audit(redis, scene.ledger)
     assert (codes, report.balanced, await holes_in_trades(redis)) == ([0, 0], True, [])
+
+
+async def test_who_gives_the_exchange_up_leaves_its_shards_to_those_who_reach_it(redis, redis_server, tmp_path):
+    with staged(redis, redis_server.url, tmp_path) as scene:
+        lost = scene.worker("lost", INGEST_STREAM_URL=f"ws://127.0.0.1:{free_port()}", INGEST_ATTEMPTS="4")
+        scene.worker("well")
+        await eventually(lambda: not lost.alive(), PATIENCE_S)
+        await scene.shared_by(1)
+        await scene.flows()
+        assert await lost.end() == 3

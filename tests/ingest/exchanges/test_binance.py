@@ -344,3 +344,12 @@ def test_nothing_wanted_is_no_connection():
 
 def test_nothing_is_due_before_it_is_greeted():
     assert Binance().converse([TRADES], SYMBOLS, {}, "x").due() == NEVER
+
+
+def test_it_knows_whether_all_it_subscribed_to_is_acknowledged():
+    talk = conversation(TRADES)
+    before = talk.acknowledged()
+    talk.receive(b'{"result":null,"id":1}', NOW)
+    stands = talk.acknowledged()
+    talk.subscribe([TICKER], NOW)
+    assert (before, stands, talk.acknowledged()) == (False, True, False)

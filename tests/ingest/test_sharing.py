@@ -16,6 +16,8 @@ from ingest.shards import SHARDS, Counters, shard_of
 from ingest.sharing import Sharing
 from tests.eventually import eventually
 
+pytestmark = pytest.mark.slow
+
 SYMBOLS = [f"A{i}/USDT" for i in range(20)]
 TRADES, BOOKS = ([StreamKey("binance", channel, symbol) for symbol in SYMBOLS] for channel in ("trades", "orderbook"))
 STREAMS = [*TRADES, *BOOKS]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 import ingest.shards.member
-from ingest.shards import Member, chosen
+from ingest.shards import Member, Verb, chosen
 from tests.ingest.shards.model import Node, TableModel
 
 pytestmark = pytest.mark.slow
@@ -33,6 +33,7 @@ class PlannedChanges(RuleBasedStateMachine):
         self.nodes: list[Node] = []
         self.count = 0
         self.granted: dict[tuple[int, int], str] = {}
+        self.highest: dict[int, int] = {}
         self.served: frozenset[int] = frozenset()
         self.join()
 
@@ -67,6 +68,8 @@ class PlannedChanges(RuleBasedStateMachine):
     def play(self, node):
         node.round()
         for shard, record in self.table.records.items():
+            assert record.fence >= self.highest.get(shard, 0), f"the fence of {shard} goes back to {record.fence}"
+            self.highest[shard] = record.fence
             if record.owner:
                 owner = self.granted.setdefault((shard, record.fence), record.owner)
                 assert owner == record.owner, f"{owner} and {record.owner} both own {shard} by {record.fence}"
@@ -171,15 +174,32 @@ class ForgetsFences(TableModel):
         return record
 
 
+class BelievesTheAsker(TableModel):
+    """Renews what a member read as its own a round ago, and does not look again."""
+
+    def _carry_out(self, me, ask, until):
+        record = self.records[ask.shard]
+        if ask.verb == Verb.HOLD and record.owner not in ("", me) and record.fence > ask.fence:
+            self._change(record, me, ask.fence, until)
+        else:
+            super()._carry_out(me, ask, until)
+
+
 class Planned(PlannedChanges):
     member_kind = BreaksFirst
+
+
+class Believing(Troubles):
+    table_kind = BelievesTheAsker
 
 
 class Forgetting(Troubles):
     table_kind = ForgetsFences
 
 
-@pytest.mark.parametrize(("wrong", "found"), [(Planned, "nobody serves"), (Forgetting, "both own")])
+@pytest.mark.parametrize(
+    ("wrong", "found"), [(Planned, "nobody serves"), (Forgetting, "goes back|both own"), (Believing, "goes back")]
+)
 def test_the_same_histories_find_out_who_hands_over_wrongly(wrong, found):
     with pytest.raises(AssertionError, match=found):
         run_state_machine_as_test(wrong, settings=settings(QUICKLY, phases=[Phase.generate]))

@@ -17,6 +17,8 @@ from ingest.shards import SHARDS, Ask, Member, Row, Table, Verb, renew
 from tests.eventually import eventually
 from tests.ingest.shards.model import TableModel
 
+pytestmark = pytest.mark.slow
+
 TTL_MS = 400
 LONG_MS = 36_000_000
 ABOVE_ANY_CLOCK = 4_000_000_000_000
@@ -31,7 +33,6 @@ def told(table: Table):
     return table._replace(rows={shard: row for shard, row in rows.items() if row != Row()})
 
 
-@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(calls, max_size=25))
 def test_the_script_does_what_its_model_does(redis_server, history):

@@ -245,13 +245,13 @@ class Connection:
             now_ns = time.time_ns()
             if now_ns - self._heard_ns > self._patience.timeout_s * 1e9 and not self._publisher.full:
                 raise Reconnect(f"silent for {self._patience.timeout_s:g} s")
-            for refusal in self._publisher.take_refusals(self.streams):
-                log.warning("stream stands elsewhere", stream=str(refusal.key), last=refusal.last)
-                await self._do(socket, fetches, conversation.refused(refusal.key, refusal.last, now_ns))
             if self._carried != self.streams:
                 await self._do(socket, fetches, self._catch_up(conversation, now_ns))
             if not conversation.acknowledged():
                 self._settled_ns = now_ns
+            for refusal in self._publisher.take_refusals(self.streams):
+                log.warning("stream stands elsewhere", stream=str(refusal.key), last=refusal.last)
+                await self._do(socket, fetches, conversation.refused(refusal.key, refusal.last, now_ns))
             if conversation.due() <= now_ns:
                 await self._do(socket, fetches, conversation.tick(now_ns))
 

@@ -15,6 +15,15 @@ async def together(stopping: asyncio.Event, *parts: Coroutine[Any, Any, None]) -
         task.result()
 
 
+async def pause(stopping: asyncio.Event, seconds: float) -> None:
+    """Wait that long, or until asked to stop."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
+    except TimeoutError:
+        pass
+
+
 class Crew:
     """As `together`, for parts that come while others run."""
 
@@ -47,12 +56,3 @@ class Crew:
             await asyncio.wait(self._parts)
         for part in (*failed, *self._parts):
             part.result()
-
-
-async def pause(stopping: asyncio.Event, seconds: float) -> None:
-    """Wait that long, or until asked to stop."""
-    try:
-        async with asyncio.timeout(seconds):
-            await stopping.wait()
-    except TimeoutError:
-        pass

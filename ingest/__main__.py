@@ -34,6 +34,7 @@ from ingest.publisher import CannotAppend, Publisher
 from ingest.rest import Rest
 from ingest.retention import Janitor
 from ingest.settings import IngestSettings, WrongSettings, read_settings
+from ingest.sharing import Sharing
 from ingest.simulator.replay import replayed_binance
 from ingest.simulator.server import simulate as simulate_exchange
 from ingest.spill import CannotSpill, Full, inherit, open_spill
@@ -173,6 +174,10 @@ async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:
     rest = Rest(
         _address(settings.rest_url, exchange.rest_url), TokenBucket(exchange.weight_at_once, exchange.weight_per_s)
     )
+    sharing = None
+    if settings.shard_mode == "lease" or exchange.single_writer.intersection(settings.channels):
+        name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        sharing = Sharing(redis, exchange, publisher, mode=settings.shard_mode, name=name)
     backoff = Backoff(settings.retry_first_s, settings.retry_most_s, settings.retry_factor, settings.retry_jitter)
     worker = Worker(
         exchange,
@@ -189,9 +194,10 @@ async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:
         ),
         publisher=publisher,
         rest=rest,
+        sharing=sharing,
     )
     if settings.metrics_port:
-        serve_metrics(settings.metrics_port, worker, publisher)
+        serve_metrics(settings.metrics_port, worker, publisher, sharing)
     janitor = Janitor(redis, exchange.name, owner=secrets.token_hex(8), keep_s=settings.keep_seconds)
     try:
         await together(stopping, worker.run(stopping), janitor.run(stopping))

@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
+import os
 import secrets
 import signal
+import socket
 import sys
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -17,7 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from ingest.audit import Report
+from ingest.audit import Report, table
 from ingest.audit import audit as read_audit
 from ingest.backoff import Backoff
 from ingest.connection import AttemptsUsedUp, Patience
@@ -31,6 +34,7 @@ from ingest.publisher import CannotAppend, Publisher
 from ingest.rest import Rest
 from ingest.retention import Janitor
 from ingest.settings import IngestSettings, WrongSettings, read_settings
+from ingest.sharing import Sharing
 from ingest.simulator.replay import replayed_binance
 from ingest.simulator.server import simulate as simulate_exchange
 from ingest.spill import CannotSpill, Full, inherit, open_spill
@@ -100,9 +104,12 @@ def simulate(
 
 @app.command()
 def audit(
-    ledger: Annotated[Path | None, typer.Option(help="Compare with what a simulated exchange wrote here")] = None,
+    ledger: Annotated[
+        list[Path], typer.Option(help="Compare with what a simulated exchange wrote here; may be given several times")
+    ] = [],  # noqa: B006 - typer's way to say: none
+    as_json: Annotated[bool, typer.Option("--json", help="For machines, instead of tables")] = False,
 ) -> None:
-    """Prove that nothing is lost: streams against their ledger, groups against their streams. For a bus at rest."""
+    """Prove that nothing is lost: streams by their ids and numbers, and by ledgers; groups by their streams."""
     bus = _settings().bus()
     try:
         report = asyncio.run(_audit(bus, ledger))
@@ -110,7 +117,7 @@ def audit(
         _end(f"no Redis to audit: {away}", FAILED)
     except (OSError, ValueError) as wrong:
         _end(f"cannot audit: {wrong}", FAILED)
-    typer.echo(report)
+    typer.echo(report.json() if as_json else table(report))
     raise typer.Exit(0 if report.balanced else FAILED)
 
 
@@ -131,10 +138,10 @@ async def _keep_house(settings: IngestSettings, budget_bytes: int, stopping: asy
     await redis.aclose()
 
 
-async def _audit(bus: str, ledger: Path | None) -> Report:
+async def _audit(bus: str, ledgers: Sequence[Path]) -> Report:
     redis = _redis(bus)
     try:
-        return await read_audit(redis, ledger)
+        return await read_audit(redis, ledgers, time.time_ns())
     finally:
         await redis.aclose()
 
@@ -156,11 +163,21 @@ async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:
         except Full as full:
             log.warning("what dead workers left waits for a later start", reason=str(full))
     publisher = Publisher(
-        redis, exchange.name, bound=settings.buffer_events, durability=settings.durability, spill=spill
+        redis,
+        exchange.name,
+        bound=settings.buffer_events,
+        durability=settings.durability,
+        spill=spill,
+        # In containers host and pid may be the same again after a crash; what died is not to be taken for what lives.
+        writer=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
     )
     rest = Rest(
         _address(settings.rest_url, exchange.rest_url), TokenBucket(exchange.weight_at_once, exchange.weight_per_s)
     )
+    sharing = None
+    if settings.shard_mode == "lease" or exchange.single_writer.intersection(settings.channels):
+        name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        sharing = Sharing(redis, exchange, publisher, mode=settings.shard_mode, name=name)
     backoff = Backoff(settings.retry_first_s, settings.retry_most_s, settings.retry_factor, settings.retry_jitter)
     worker = Worker(
         exchange,
@@ -177,9 +194,10 @@ async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:
         ),
         publisher=publisher,
         rest=rest,
+        sharing=sharing,
     )
     if settings.metrics_port:
-        serve_metrics(settings.metrics_port, worker, publisher)
+        serve_metrics(settings.metrics_port, worker, publisher, sharing)
     janitor = Janitor(redis, exchange.name, owner=secrets.token_hex(8), keep_s=settings.keep_seconds)
     try:
         await together(stopping, worker.run(stopping), janitor.run(stopping))

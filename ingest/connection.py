@@ -38,6 +38,7 @@ _TICK_S = 0.05
 _FETCHERS = 3
 _LOGGED_BYTES = 500
 _LOG_EVERY_S = 5.0
+_QUIET_NS = 3_000_000_000
 
 log = structlog.get_logger()
 
@@ -86,7 +87,7 @@ class _Errands(NamedTuple):
 
 
 class Connection:
-    """The streams of one Plan, kept flowing from one socket after another."""
+    """The streams of a Plan, and those that take their place, kept flowing from one socket after another."""
 
     def __init__(
         self,
@@ -104,7 +105,11 @@ class Connection:
         self.name = name
         self.state = State.DISCONNECTED
         self.counters = Counters()
+        self.path = plan.path
         self.streams = plan.streams
+        self._carried = plan.streams
+        self._unheard: set[StreamKey] = set()
+        self._settled_ns = 0
         self._url = stream_url + plan.path
         self._exchange = exchange
         self._instruments = instruments
@@ -119,9 +124,39 @@ class Connection:
         self._silent = False
         self._session = f"{name}-{time.time_ns():x}"
 
+    def carry(self, streams: tuple[StreamKey, ...], positions: Mapping[StreamKey, str]) -> None:
+        """From now on these; without any it ends. `positions` are where those stand that are new."""
+        for key in set(streams) - set(self.streams):
+            self._positions.pop(key, None)
+            if key in positions:
+                self._positions[key] = positions[key]
+            self._wait_for((key,))
+        self.streams = streams
+
+    def flowing(self) -> list[StreamKey]:
+        """The streams of which something was said since this socket opened, and those that are known to be quiet.
+
+        A book is never quiet: it is said even if it does not change, once it is whole.
+        """
+        if self.state != State.CONNECTED:
+            return []
+        quiet = time.time_ns() - self._settled_ns > _QUIET_NS
+        return [key for key in self.streams if key not in self._unheard or (quiet and key.channel != "orderbook")]
+
+    def _heard(self, event: Event) -> None:
+        if not isinstance(event.body, Status):
+            self._unheard.discard(event.key)
+
+    def _wait_for(self, streams: Sequence[StreamKey]) -> None:
+        self._unheard.update(streams)
+        self._settled_ns = time.time_ns()
+
     async def run(self, stopping: asyncio.Event) -> None:
-        """Until asked to stop. Raises AttemptsUsedUp, and Stop when no retry can help."""
-        while not stopping.is_set():
+        """Until asked to stop, or nothing is left to hear.
+
+        Raises AttemptsUsedUp, and Stop when no retry can help.
+        """
+        while self.streams and not stopping.is_set():
             if self._publisher.full:  # what would be heard, and each attempt to hear it, had nowhere to go
                 await unless(stopping, self._publisher.room())
             conversation = self._converse()
@@ -135,7 +170,7 @@ class Connection:
                 self._fall_silent(conversation, "asked to stop" if stopping.is_set() else "not connected")
                 self._positions.update(conversation.positions())
             await pause(stopping, wait_s)
-        self._change(State.DISCONNECTED, "asked to stop")
+        self._change(State.DISCONNECTED, "asked to stop" if self.streams else "nothing left to hear")
 
     def _converse(self) -> Conversation:
         """A new connection is a new conversation, which goes on where the last one ended."""
@@ -144,6 +179,9 @@ class Connection:
             if refusal.last is not None:
                 self._positions[refusal.key] = refusal.last
         session = f"{self._session}.{self.counters.connects}"
+        self._carried = self.streams
+        self._unheard.clear()
+        self._wait_for(self.streams)
         return self._exchange.converse(self.streams, self._instruments, self._positions, session)
 
     @asynccontextmanager
@@ -195,7 +233,7 @@ class Connection:
 
     async def _read(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> NoReturn:
         """The hot path: a frame's way from the socket to the publisher's buffer."""
-        publisher, counters, now_ns = self._publisher, self.counters, time.time_ns
+        publisher, counters, unheard, now_ns = self._publisher, self.counters, self._unheard, time.time_ns
         while True:
             frame = await socket.recv(decode=False)
             self._heard_ns = received_ns = now_ns()
@@ -208,6 +246,8 @@ class Connection:
             for output in outputs:
                 if output.__class__ is Event:
                     publisher.put(output)
+                    if output.key in unheard:
+                        self._heard(output)
                 else:
                     await self._do(socket, errands, (output,))
             if self._failures and any(map(_flows, outputs)):
@@ -215,17 +255,30 @@ class Connection:
             if publisher.full:
                 await publisher.room()
 
-    async def _tick(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> NoReturn:
-        while True:
+    async def _tick(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> None:
+        while self.streams:
             await asyncio.sleep(_TICK_S)
             now_ns = time.time_ns()
             if now_ns - self._heard_ns > self._patience.timeout_s * 1e9 and not self._publisher.full:
                 raise Reconnect(f"silent for {self._patience.timeout_s:g} s")
+            if self._carried != self.streams:
+                await self._do(socket, errands, self._catch_up(conversation, now_ns))
+            if not conversation.acknowledged():
+                self._settled_ns = now_ns
             for refusal in self._publisher.take_refusals(self.streams):
                 log.warning("stream stands elsewhere", stream=str(refusal.key), last=refusal.last)
                 await self._do(socket, errands, conversation.refused(refusal.key, refusal.last, now_ns))
             if conversation.due() <= now_ns and not self._publisher.full:
                 await self._do(socket, errands, conversation.tick(now_ns))
+
+    def _catch_up(self, conversation: Conversation, now_ns: int) -> Sequence[Output]:
+        """Converse about what is to be carried now; what neither came nor went does not notice."""
+        before, now = set(self._carried), set(self.streams)
+        gone = [key for key in self._carried if key not in now]
+        come = [key for key in self.streams if key not in before]
+        self._carried = self.streams
+        self._unheard.difference_update(gone)
+        return [*conversation.unsubscribe(gone, now_ns), *conversation.subscribe(come, now_ns)]
 
     async def _fetch(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> NoReturn:
         while True:
@@ -249,6 +302,7 @@ class Connection:
         for output in outputs:
             if isinstance(output, Event):
                 self._publisher.put(output)
+                self._heard(output)
             elif isinstance(output, Send):
                 await socket.send(output.text)
             elif isinstance(output, Fetch):

@@ -3,7 +3,6 @@
 import re
 import secrets
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
 
 import structlog
 from redis.asyncio.connection import AbstractConnection
@@ -13,18 +12,9 @@ from ingest.contract import keys
 from ingest.contract.append import Appended, appended, batch
 from ingest.contract.events import Event, Gap
 from ingest.contract.keys import StreamKey, parse_key
-from ingest.tail import Tail
+from ingest.tail import Place, Tail
 
 log = structlog.get_logger()
-
-
-class Place(NamedTuple):
-    """The newest entry of a stream, as far as is confirmed."""
-
-    g: str
-    n: int
-    last: str | None = None
-    """Its id, where ids are counted."""
 
 
 _NOWHERE = Place("-", 0)

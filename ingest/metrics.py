@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from ingest.connection import State
 from ingest.publisher import Publisher
+from ingest.sharing import Sharing
 from ingest.worker import Worker
 
 _NOW = ("queued", "unconfirmed", "spilled")
@@ -16,17 +17,18 @@ _NOW = ("queued", "unconfirmed", "spilled")
 _NAMES = {"waited_s": "waited_seconds"}
 
 
-def serve_metrics(port: int, worker: Worker, publisher: Publisher) -> None:
+def serve_metrics(port: int, worker: Worker, publisher: Publisher, sharing: Sharing | None = None) -> None:
     """Answer on 127.0.0.1 from a thread of its own. Raises OSError if the port is taken."""
     registry = CollectorRegistry()
-    registry.register(_Collector(worker, publisher))
+    registry.register(_Collector(worker, publisher, sharing))
     start_http_server(port, addr="127.0.0.1", registry=registry)
 
 
 class _Collector(Collector):
-    def __init__(self, worker: Worker, publisher: Publisher) -> None:
+    def __init__(self, worker: Worker, publisher: Publisher, sharing: Sharing | None) -> None:
         self._worker = worker
         self._publisher = publisher
+        self._sharing = sharing
 
     def collect(self) -> Iterator[Metric]:
         for name, value in structs.asdict(self._publisher.counters).items():
@@ -43,3 +45,10 @@ class _Collector(Collector):
         for connection in self._worker.connections:
             up.add_metric([connection.name], float(connection.state == State.CONNECTED))
         yield up
+        if self._sharing:
+            member = self._sharing.member
+            yield GaugeMetricFamily(
+                "tickbus_shards_owned", "Shards whose lease this worker has", value=len(member.owned)
+            )
+            for name, value in structs.asdict(member.counters).items():
+                yield CounterMetricFamily(f"tickbus_shards_{name}", f"Shards that were {name}", value=value)

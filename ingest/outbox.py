@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -11,9 +11,8 @@ from ingest import wire
 from ingest.backlog import Backlog, Flush
 from ingest.contract.append import Appended, appended
 from ingest.contract.keys import StreamKey
-from ingest.losses import Place
 from ingest.refusals import Refusals
-from ingest.tail import Kept, Tail
+from ingest.tail import Kept, Place, Tail
 
 
 class ServerLost(ConnectionError):
@@ -134,17 +133,19 @@ class Outbox:
                 self.places.setdefault(stream.key, Place(stream.g or "-", stream.n, stream.last))
             raise ServerLost(f"the server lost {', '.join(str(stream.key) for stream in lost)}")
         self._beginning.difference_update(flush.batch.restarts)
-        self._keep(call)
+        places = {stream.key: Place(stream.g, stream.n, stream.last) for stream in streams if stream.g}
+        self.places |= places
+        self._keep(call, places)
         self.backlog.confirm()
         for stream in streams:
-            if stream.g:
-                self.places[stream.key] = Place(stream.g, stream.n, stream.last)
             counters.appended += stream.appended
             counters.duplicates += stream.handled - stream.appended
             self._refused += flush.batch.count(stream.key) - stream.handled
             self._refusals.hear(flush.number, stream)
 
-    def _keep(self, call: _Call) -> None:
+    def _keep(self, call: _Call, places: Mapping[StreamKey, Place]) -> None:
         if self._keeps:
             flush, now_s = call.flush, time.monotonic()
-            self._tail.keep(Kept(flush.number, flush.batch, call.line, call.number, now_s, call.size_bytes))
+            self._tail.keep(Kept(flush.number, flush.batch, call.line, call.number, now_s, call.size_bytes, places))
+        else:
+            self._tail.trust(places)

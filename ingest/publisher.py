@@ -24,9 +24,10 @@ from ingest.exchanges.exchange import Standing
 from ingest.losses import doubt, mend
 from ingest.outbox import Counters, Outbox
 from ingest.spill import Spill
-from ingest.tail import SYNCED_AFTER_S, Durability, Tail
+from ingest.tail import SYNCED_AFTER_S, Durability, Place, Tail
 from ingest.tasks import pause
 from ingest.trouble import Complaints, Waiting, address, remedy
+from ingest.writers import Billboard, Figures, Share
 
 FLUSHES_IN_FLIGHT = 4  # times FLUSH_EVENTS: no more than the identities that the script's `window` rule remembers
 _REPLY_WITHIN_S = 5.0
@@ -59,14 +60,19 @@ class Publisher:
         bound: int = 10_000,
         durability: Durability = "everysec",
         spill: Spill | None = None,
+        writer: str = "writer",
     ) -> None:
-        """`redis` has time limits, reads bytes, and does not retry on its own: a second try unknown to us reorders."""
+        """`redis` has time limits, reads bytes, and does not retry on its own: a second try unknown to us reorders.
+
+        `writer` names this one among the exchange's writers; no other has that name at the same time.
+        """
         self._redis = redis
         self._exchange = exchange
         self._over = asyncio.Event()
         self._durability = durability
         self._tail = Tail()
         self._outbox = Outbox(Backlog(bound, spill), self._tail, keeps=durability in ("everysec", "confirmed"))
+        self._billboard = Billboard(redis, exchange, writer)
         self._complaints = Complaints(exchange=exchange, redis=address(redis))
         self._wake = asyncio.Event()
         self._below = asyncio.Event()
@@ -155,6 +161,7 @@ class Publisher:
             self._outbox.backlog.stow()
             self._over.set()
             await following
+        await self._say_figures(ended=True)
         if left := self._outbox.backlog.left_on_disk:
             log.warning("events left on disk for the next worker", exchange=self._exchange, events=left)
         return self._outbox.backlog.unsaved
@@ -261,10 +268,30 @@ class Publisher:
             self._full_since_s = None
         self._below.set()
 
+    async def _say_figures(self, *, ended: bool = False) -> None:
+        """Nothing hangs on this: where Redis is known to be away or to refuse, it is not tried."""
+        if not self._failures:
+            with contextlib.suppress(RedisError, OSError), wire.closed_is_away():
+                await self._billboard.publish(self._figures(ended=ended))
+
+    def _figures(self, *, ended: bool) -> Figures:
+        counters, depths, durable = self.counters, self._tail.depths, self._tail.durable
+        return Figures(
+            at_ns=time.time_ns(),
+            queued=counters.queued,
+            unconfirmed=counters.unconfirmed,
+            spilled=counters.spilled,
+            lost_on_disk=counters.lost_on_disk,
+            tail=sum(depths.values()),
+            streams={str(key): _share(depths[key], durable.get(key)) for key in self._outbox.places},
+            ended=ended,
+        )
+
     async def _follow_the_disk(self) -> None:
-        """Let go of what is there: as the server says where it can be trusted, else by the clock."""
+        """Let go of what is there: as the server says where it can be trusted, else by the clock. And say how it is."""
         barrier = Barrier(self._redis, self._exchange, asks=self._durability == "confirmed")
         while not self._over.is_set():
+            await self._say_figures()
             line, now_s = self._outbox.line, time.monotonic()
             if len(self._tail):
                 with contextlib.suppress(RedisError, OSError):  # whoever writes says so; nothing is let go meanwhile
@@ -300,3 +327,7 @@ def _standing(state: dict[bytes, bytes]) -> Standing:
     marks = sorted(name[7:] + b"." + mark for name, mark in state.items() if name.startswith(b"ticker."))
     position = state.get(b"last") or b" ".join(marks)
     return Standing(state[b"g"].decode(), int(state[b"n"]), position.decode() or None)
+
+
+def _share(tail: int, durable: Place | None) -> Share:
+    return Share(tail, durable.g, durable.n) if durable else Share(tail)

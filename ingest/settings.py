@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ingest.contract.keys import parse_symbol
 from ingest.exchanges import EXCHANGES
+from ingest.shards import ShardMode
 from ingest.tail import Durability
 
 WebSocketUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["ws", "wss"], host_required=True)]
@@ -39,6 +40,10 @@ class IngestSettings(BaseSettings):
         ("trades", "ticker", "orderbook", "candles-1m"),
         min_length=1,
         description="trades, ticker, orderbook, candles-1m and the exchange's other intervals",
+    )
+    shard_mode: ShardMode = Field(
+        "mirror",
+        description="How several workers of the exchange go together: `mirror`, each hears all; `lease`, they share",
     )
     redis_url: RedisUrl = Field(RedisUrl("redis://127.0.0.1:6379/0"), description="The bus; rediss:// for TLS")
     redis_url_file: Path | None = Field(

@@ -1,6 +1,7 @@
 """What Redis has confirmed and could still lose: kept until it is known to be on disk, to be sent again if need be."""
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from ingest.contract.append import Batch
@@ -19,8 +20,17 @@ Durability = Literal["none", "everysec", "confirmed", "always"]
 SYNCED_AFTER_S = 10.0
 
 
+class Place(NamedTuple):
+    """An entry of a stream, by generation and number."""
+
+    g: str
+    n: int
+    last: str | None = None
+    """The newest id as of then, where ids are counted."""
+
+
 class Kept(NamedTuple):
-    """A batch, the number of its flush, and the call that carried it out."""
+    """A batch, the number of its flush, and the call that carried it out; where its streams then stood."""
 
     flush: int
     batch: Batch
@@ -28,6 +38,7 @@ class Kept(NamedTuple):
     number: int
     confirmed_s: float
     size_bytes: int
+    places: Mapping[StreamKey, Place]
 
 
 class Tail:
@@ -36,6 +47,10 @@ class Tail:
     def __init__(self) -> None:
         self._kept: deque[Kept] = deque()
         self.size_bytes = 0
+        self.depths: Counter[StreamKey] = Counter()
+        """How many events of each stream are kept."""
+        self.durable: dict[StreamKey, Place] = {}
+        """Up to where each stream is safe: what stands there was let go."""
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -44,6 +59,12 @@ class Tail:
         """It was confirmed now."""
         self._kept.append(kept)
         self.size_bytes += kept.size_bytes
+        for key in kept.batch.streams:
+            self.depths[key] += kept.batch.count(key)
+
+    def trust(self, places: Mapping[StreamKey, Place]) -> None:
+        """What was confirmed now is safe as it is: it is not kept."""
+        self.durable.update(places)
 
     def let_go(self, line: str, number: int, *, confirmed_by_s: float) -> None:
         """All up to that call of that line is on disk, as far as it was confirmed by then.
@@ -59,6 +80,7 @@ class Tail:
         """All of it, oldest first: it is to be sent again."""
         kept = list(self._kept)
         self._kept.clear()
+        self.depths.clear()
         self.size_bytes = 0
         return kept
 
@@ -77,4 +99,8 @@ class Tail:
         return None if begin is None else begin - 1
 
     def _drop(self) -> None:
-        self.size_bytes -= self._kept.popleft().size_bytes
+        dropped = self._kept.popleft()
+        self.size_bytes -= dropped.size_bytes
+        for key in dropped.batch.streams:
+            self.depths[key] -= dropped.batch.count(key)
+        self.durable.update(dropped.places)

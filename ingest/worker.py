@@ -1,4 +1,4 @@
-"""The manager of one exchange: find its instruments, plan the connections, keep them and the publisher alive."""
+"""The manager of one exchange: find its instruments, choose what is heard, keep connections and publisher alive."""
 
 import asyncio
 import random
@@ -11,8 +11,10 @@ from ingest.connection import Connection, Patience
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.exchange import Exchange, FetchFailed, Instrument, SkipFrame
 from ingest.exchanges.symbols import find
+from ingest.listening import Listening
 from ingest.publisher import Publisher
 from ingest.rest import Rest
+from ingest.sharing import Sharing
 from ingest.tasks import pause, together
 
 _DRAINED_EVERY_S = 0.05
@@ -33,7 +35,9 @@ class Worker:
         patience: Patience,
         publisher: Publisher,
         rest: Rest,
+        sharing: Sharing | None = None,
     ) -> None:
+        """`sharing` where other workers of the exchange matter to it."""
         self._exchange = exchange
         self._symbols = symbols
         self._channels = channels
@@ -41,7 +45,13 @@ class Worker:
         self._patience = patience
         self._publisher = publisher
         self._rest = rest
-        self.connections: tuple[Connection, ...] = ()
+        self._sharing = sharing
+        self._listening: Listening | None = None
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """Those that there are now."""
+        return self._listening.connections if self._listening else ()
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until asked to stop, and what was heard is written.
@@ -66,24 +76,31 @@ class Worker:
             self._publisher.finish()
 
     async def _converse(self, instruments: Mapping[str, Instrument], stopping: asyncio.Event) -> None:
+        ended = asyncio.Event()
+        self._listening = Listening(
+            self._exchange,
+            instruments,
+            stream_url=self._stream_url,
+            patience=self._patience,
+            publisher=self._publisher,
+            rest=self._rest,
+            stopping=ended,
+        )
+        await together(stopping, self._listening.run(), self._choose(self._listening, stopping, ended))
+
+    async def _choose(self, listening: Listening, stopping: asyncio.Event, ended: asyncio.Event) -> None:
+        """What is heard, until asked to stop; with others about, until they have it."""
         name = self._exchange.name
         streams = [StreamKey(name, channel, symbol) for symbol in self._symbols for channel in self._channels]
-        positions = await self._positions(streams, stopping)
-        self.connections = tuple(
-            Connection(
-                f"{name}-{i}",
-                plan,
-                self._exchange,
-                instruments,
-                positions,
-                stream_url=self._stream_url,
-                patience=self._patience,
-                publisher=self._publisher,
-                rest=self._rest,
-            )
-            for i, plan in enumerate(self._exchange.plan(streams), start=1)
-        )
-        await together(stopping, *(connection.run(stopping) for connection in self.connections))
+        try:
+            await self._drained(stopping)
+            if self._sharing:
+                await self._sharing.run(streams, listening, stopping)
+            else:
+                await self._hear_all(streams, listening, stopping)
+                await stopping.wait()
+        finally:
+            ended.set()
 
     async def _instruments(self, stopping: asyncio.Event) -> Mapping[str, Instrument]:
         """What the exchange trades; asked for until there is an answer. Empty only when asked to stop."""
@@ -108,19 +125,20 @@ class Worker:
             await pause(stopping, wait_s)
         return {}
 
-    async def _positions(self, streams: Sequence[StreamKey], stopping: asyncio.Event) -> Mapping[StreamKey, str]:
-        """Where the streams stand: the server's word, waited for."""
-        # What a dead worker left to be written comes first: only behind that is where we begin.
+    async def _drained(self, stopping: asyncio.Event) -> None:
+        """Return once what a dead worker left is written: only behind that is where we begin."""
         while self._publisher.counters.spilled + self._publisher.counters.unconfirmed and not stopping.is_set():
             await pause(stopping, _DRAINED_EVERY_S)
+
+    async def _hear_all(self, streams: Sequence[StreamKey], listening: Listening, stopping: asyncio.Event) -> None:
+        """As soon as Redis says where they stand."""
         failures = 0
         while not stopping.is_set():
             try:
-                standings = await self._publisher.standings(streams)
-                return {key: stands.position for key, stands in standings.items() if stands.position is not None}
+                await listening.hear(streams)
+                break
             except (RedisError, OSError) as away:
                 failures += 1
                 wait_s = self._patience.backoff.delay_s(failures, random.random())
                 log.warning("no Redis", exchange=self._exchange.name, reason=str(away), next_attempt_s=round(wait_s, 1))
                 await pause(stopping, wait_s)
-        return {}

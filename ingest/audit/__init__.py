@@ -1,92 +1,141 @@
-"""The audit: emitted by the exchange = in the stream ∪ registered gaps; in the stream = effected + pending + unread."""
+"""The audit: emitted by the exchange = in the stream ∪ registered gaps; in the stream = effected ∪ pending ∪ unread."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
 from redis.asyncio import Redis
 
-from ingest.audit.account import Account
-from ingest.audit.report import GroupReport, Report, StreamReport
+from ingest.audit.groups import group_reports
+from ingest.audit.reading import NO_STREAM, Page, at_once, command, members, pages
+from ingest.audit.report import GroupReport, Report, StreamReport, WriterReport
+from ingest.audit.stream import Companions, Stream
+from ingest.audit.table import table
 from ingest.contract import keys
-from ingest.contract.keys import parse_key
+from ingest.contract.keys import StreamKey, parse_key
 from ingest.simulator import ledger as ledgers
 from ingest.simulator.ledger import Record
+from ingest.writers import Figures, heard
 
-__all__ = ["GroupReport", "Report", "StreamReport", "audit"]
+__all__ = ["GroupReport", "Report", "StreamReport", "WriterReport", "audit", "table"]
 
-_PAGE = 1000
+_LIVING_NS = 10 * 1_000_000_000
+"""A writer speaks about once a second, and a disk may hold it up."""
+_FIRST_PAGE = 1000
+_LOOKS = 5
 
 
-async def audit(redis: Redis, ledger: Path | None) -> Report:
-    """Read everything there is. Sound once producers rest: what is under way counts as missing.
+async def audit(redis: Redis, ledger_files: Sequence[Path], now_ns: int) -> Report:
+    """Read everything there is.
+
+    Without a ledger, at any time: each stream, and each group on it, is looked at as of one moment. With ledgers, one
+    for each exchange that was simulated, once producers rest: what is under way counts as missing there. A ledger is
+    held in memory, a stream is not.
 
     Raises RedisError, OSError, BadName, and ValueError for a ledger that is none.
     """
     emitted: dict[str, list[Record]] = defaultdict(list)
-    for record in ledgers.read(ledger) if ledger else ():
-        emitted[record.key].append(record)
-    streams, groups = [], []
-    for exchange in await _members(redis, keys.EXCHANGES):
-        needs = await _command(redis, "HGETALL", keys.groups(exchange))
-        for key in await _members(redis, keys.streams(exchange)):
-            streams.append(await _stream(redis, key, emitted.pop(key, [])))
-            channel = parse_key(key).channel
-            # "candles" in the registry stands for every interval.
-            names = {channel, channel.partition("-")[0]}
-            needed_by = sorted(group.decode() for group, channels in needs.items() if names & _words(channels))
-            groups += [await _group(redis, exchange, group, key) for group in needed_by]
-    streams += [Account(key, records).close(()) for key, records in emitted.items()]
-    return Report(tuple(streams), tuple(groups))
+    for file in ledger_files:
+        for record in ledgers.read(file):
+            emitted[record.key].append(record)
+    streams: list[StreamReport] = []
+    groups: list[GroupReport] = []
+    writers: list[WriterReport] = []
+    for exchange in await members(redis, keys.EXCHANGES):
+        said = await heard(redis, exchange)
+        writers += [_writer(exchange, name, figures, now_ns) for name, figures in said.items()]
+        living = [figures for figures in said.values() if _lives(figures, now_ns)]
+        names = await members(redis, keys.streams(exchange))
+        for name in names:
+            report = await _stream(redis, parse_key(name), emitted.pop(name, []))
+            streams.append(_with_shares(report, living, said))
+        groups += await _groups(redis, exchange, names)
+    for name, records in emitted.items():
+        streams.append(Stream(parse_key(name), records).close(_NOTHING))
+    return Report(tuple(streams), tuple(groups), tuple(writers))
 
 
-async def _stream(redis: Redis, key: str, emitted: list[Record]) -> StreamReport:
-    account = Account(key, emitted)
-    async for page in _pages(redis, key, "-", "+"):
-        for entry_id, fields in page:
-            account.read(entry_id, fields)
-    members = await _command(redis, "ZRANGE", parse_key(key).gaps, 0, -1)
-    gaps = sorted((int(first), int(last)) for first, _, last in (member.partition(b"-") for member in members))
-    return account.close(gaps)
+_NOTHING = Companions(added=0, length=0, trimmed=0, g="", n=0, has_last=False, gaps=())
 
 
-async def _group(redis: Redis, exchange: str, group: str, key: str) -> GroupReport:
-    async with redis.pipeline(transaction=True) as at_once:
-        at_once.xinfo_stream(key)
-        at_once.xinfo_groups(key)
-        at_once.hget(keys.handled(exchange, group), key)
-        stream, standing, handled = await at_once.execute()
-    mine = next((each for each in standing if each["name"] == group.encode()), None)
-    delivered = mine["last-delivered-id"].decode() if mine else "0-0"
-    unread = 0
-    async for page in _pages(redis, key, f"({delivered}", stream["last-generated-id"].decode()):
-        unread += len(page)
-    return GroupReport(
-        group=group,
-        key=key,
-        written=stream["entries-added"],
-        trimmed=stream["entries-added"] - stream["length"],
-        effected=int(handled.split()[2]) if handled else 0,
-        pending=mine["pending"] if mine else 0,
-        unread=unread,
+async def _stream(redis: Redis, key: StreamKey, emitted: list[Record]) -> StreamReport:
+    """Where the janitor has overtaken us, entries seem to be missing: then we read again what is there still."""
+    for _ in range(_LOOKS):
+        report, trimmed = await _read(redis, key, emitted)
+        if report.balanced or trimmed == int(await command(redis, "HGET", key.retention, "trimmed_n") or 0):
+            break
+    return report
+
+
+async def _read(redis: Redis, key: StreamKey, emitted: list[Record]) -> tuple[StreamReport, int]:
+    """What is written behind the moment of the first look is not looked at. With how many were trimmed until then."""
+    stream = Stream(key, emitted)
+    page, newest, companions = await _look(redis, key)
+    for entry_id, fields in page:
+        stream.read(entry_id, fields)
+    if page:
+        async for more in pages(redis, str(key), f"({page[-1][0].decode()}", newest):
+            for entry_id, fields in more:
+                stream.read(entry_id, fields)
+    return stream.close(companions), companions.trimmed
+
+
+async def _look(redis: Redis, key: StreamKey) -> tuple[Page, str, Companions]:
+    """The oldest entries, the newest id, and the companions, all as of one moment."""
+    async with redis.pipeline(transaction=True) as pipeline:
+        pipeline.xrange(str(key), count=_FIRST_PAGE)
+        pipeline.xinfo_stream(str(key))
+        pipeline.hmget(key.state, "g", "n", "last")
+        pipeline.zrange(key.gaps, 0, -1)
+        pipeline.hget(key.retention, "trimmed_n")
+        page, facts, (g, n, last), gaps, trimmed = await at_once(pipeline)
+    facts = facts or NO_STREAM
+    companions = Companions(
+        added=facts["entries-added"],
+        length=facts["length"],
+        trimmed=int(trimmed or 0),
+        g=(g or b"").decode(),
+        n=int(n or 0),
+        has_last=bool(last),
+        gaps=tuple(sorted(map(_range, gaps))),
     )
+    return page, facts["last-generated-id"].decode(), companions
 
 
-async def _pages(
-    redis: Redis, key: str, first: str, last: str
-) -> AsyncIterator[list[tuple[bytes, dict[bytes, bytes]]]]:
-    while page := await _command(redis, "XRANGE", key, first, last, "COUNT", _PAGE):
-        yield page
-        first = f"({page[-1][0].decode()}"
+def _range(member: bytes) -> tuple[int, int]:
+    first, _, last = member.partition(b"-")
+    return int(first), int(last)
 
 
-async def _members(redis: Redis, name: str) -> list[str]:
-    return sorted(member.decode() for member in await _command(redis, "SMEMBERS", name))
+async def _groups(redis: Redis, exchange: str, streams: Sequence[str]) -> list[GroupReport]:
+    needs: Mapping[bytes, bytes] = await command(redis, "HGETALL", keys.groups(exchange))
+    on_streams: list[tuple[str, str]] = []
+    for name in streams:
+        channel = parse_key(name).channel
+        # "candles" in the registry stands for every interval.
+        wanted = {channel, channel.partition("-")[0]}
+        on_streams += sorted((each.decode(), name) for each, channels in needs.items() if wanted & _words(channels))
+    return await group_reports(redis, exchange, on_streams)
 
 
-async def _command(redis: Redis, *words: str | int) -> Any:
-    return await redis.execute_command(*words)  # type: ignore[no-untyped-call]
+def _writer(exchange: str, name: str, figures: Figures, now_ns: int) -> WriterReport:
+    counts: dict[str, Any] = structs.asdict(figures)
+    del counts["at_ns"], counts["streams"]
+    silent_s = max(0.0, (now_ns - figures.at_ns) / 1e9)
+    return WriterReport(exchange=exchange, writer=name, silent_s=silent_s, living=_lives(figures, now_ns), **counts)
+
+
+def _lives(figures: Figures, now_ns: int) -> bool:
+    return not figures.ended and now_ns - figures.at_ns <= _LIVING_NS
+
+
+def _with_shares(report: StreamReport, living: Sequence[Figures], all_said: Mapping[str, Figures]) -> StreamReport:
+    """What is on disk stays there when its writer dies; a tail goes with it."""
+    durable = [share.n for said in all_said.values() if (share := said.streams.get(report.key)) and share.g == report.g]
+    tail = sum(share.tail for said in living if (share := said.streams.get(report.key)))
+    return structs.replace(report, tail=tail, durable_n=max(durable, default=0))
 
 
 def _words(text: bytes) -> set[str]:

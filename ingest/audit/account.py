@@ -4,13 +4,15 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from ingest.audit.report import StreamReport
+from msgspec import structs
+
+from ingest.audit.registry import begins_anew
+from ingest.audit.report import EXAMPLES, StreamReport
 from ingest.contract.codec import Entry, UnreadableEntry, decode
 from ingest.contract.events import Body, Candle, Delta, Snapshot, Ticker, Trade
 from ingest.simulator import ledger
 from ingest.simulator.ledger import Record
 
-_EXAMPLES = 5
 _FOREVER = 1 << 80
 _IDENTITY = ("key", "s", "first")
 _NUMBERED = (ledger.Trade, ledger.Delta)
@@ -27,28 +29,31 @@ class Account:
         self._first_id = int(first.s) if isinstance(first, _NUMBERED) else _FOREVER
         self._oldest_id: int | None = None
         self._place: tuple[str, int] | None = None
-        self._seen: set[str] = set()
+        self._compared: set[str] = set()
+        self._said: tuple[str, str] | None = None
         self._newest: dict[str, tuple[int, int]] = {}
         self._counts: Counter[str] = Counter()
         self._examples: list[str] = []
 
-    def read(self, entry_id: bytes, fields: Mapping[bytes, bytes]) -> None:
-        """The next entry."""
+    def read(self, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry | None:
+        """The next entry, decoded; None if it cannot be read."""
         self._counts["entries"] += 1
         try:
             entry = decode(entry_id, fields)
         except UnreadableEntry as bad:
             self._wrong("unreadable", f"{entry_id.decode()}: {bad}")
-            return
+            return None
         self._follow(entry)
-        if isinstance(entry.event, Trade | Delta):
-            if entry.s in self._seen:
-                self._wrong("duplicates", f"{entry.type} {entry.s} comes twice")
-                return
-            self._seen.add(entry.s)
-        if entry.event is not None:
-            self._order(entry, entry.event)
-            self._compare(entry, entry.event)
+        if begins_anew(entry):
+            self._newest.clear()
+        if entry.event is None:
+            return entry
+        if self._again(entry, entry.event):
+            self._wrong("duplicates", f"{entry.type} {entry.s} comes twice")
+            return entry
+        self._order(entry, entry.event)
+        self._compare(entry, entry.event)
+        return entry
 
     def close(self, gaps: Sequence[tuple[int, int]]) -> StreamReport:
         """The stream ends here; `gaps` are the ranges of ids registered as lost, ascending."""
@@ -58,14 +63,20 @@ class Account:
                 self._wrong(kind, f"{type(record).__name__.lower()} {record.s} was emitted and is not in the stream")
             else:
                 self._counts[kind] += 1
-        return StreamReport(
-            key=self._key, emitted=self._emitted, gaps=len(gaps), examples=tuple(self._examples), **self._counts
-        )
+        report = StreamReport(key=self._key, emitted=self._emitted, gaps=len(gaps), examples=tuple(self._examples))
+        return structs.replace(report, **self._counts)
 
     def _follow(self, entry: Entry) -> None:
         last, self._place = self._place, (entry.g, entry.n)
         if last and entry.n != (last[1] + 1 if entry.g == last[0] else 1):
             self._wrong("breaks", f"n={entry.n} of {entry.g} stands behind n={last[1]} of {last[0]}")
+
+    def _again(self, entry: Entry, event: Body) -> bool:
+        """Whether a trade or delta was there before: a ledger says so of all that it has, else only of the newest."""
+        if not isinstance(event, Trade | Delta):
+            return False
+        before, self._said = self._said, (entry.type, entry.s)
+        return entry.s in self._compared or before == self._said
 
     def _order(self, entry: Entry, event: Body) -> None:
         where = _mark(entry.s, event)
@@ -80,15 +91,16 @@ class Account:
             self._newest[line] = mark
 
     def _compare(self, entry: Entry, event: Body) -> None:
-        if isinstance(event, Trade | Delta | Snapshot) and entry.s.isdigit() and self._oldest_id is None:
+        if isinstance(event, Trade | Delta | Snapshot) and entry.s.isdecimal() and self._oldest_id is None:
             self._oldest_id = int(entry.s)
         # A snapshot may bear the id of a delta, but it does not say what the delta said.
         record = None if isinstance(event, Snapshot) else self._missing.pop(entry.s, None)
         if record is not None:
+            self._compared.add(entry.s)
             self._counts["in_stream"] += 1
             if difference := _difference(record, event):
                 self._wrong("differs", f"{entry.type} {entry.s}: {difference}")
-        elif isinstance(event, Trade | Delta) and entry.s.isdigit() and int(entry.s) > self._first_id:
+        elif isinstance(event, Trade | Delta) and entry.s.isdecimal() and int(entry.s) > self._first_id:
             self._wrong("invented", f"{entry.type} {entry.s} was never emitted")
         if isinstance(event, Trade) and event.count:
             for merged in range(1, event.count):
@@ -105,21 +117,21 @@ class Account:
 
     def _wrong(self, kind: str, words: str) -> None:
         self._counts[kind] += 1
-        if len(self._examples) < _EXAMPLES:
+        if len(self._examples) < EXAMPLES:
             self._examples.append(words)
 
 
 def _mark(s: str, event: Body) -> tuple[str, tuple[int, int]] | None:
     """The line of succession that an event belongs to, and its place there; None for what has none."""
     match event:
-        case Trade() | Delta() | Snapshot() if s.isdigit():
+        case Trade() | Delta() | Snapshot() if s.isdecimal():
             return "", (int(s), 0)
         case Ticker():
             source, _, mark = s.rpartition(".")
-            return (source, (int(mark), 0)) if mark.isdigit() else None
+            return (source, (int(mark), 0)) if mark.isdecimal() else None
         case Candle():
             mark = s.rpartition(".")[2]
-            return "", (event.open_ns, int(mark) if mark.isdigit() else _FOREVER)
+            return "", (event.open_ns, int(mark) if mark.isdecimal() else _FOREVER)
     return None
 
 

@@ -116,6 +116,11 @@ def readers(exchange: str) -> str:
     return f"md:{{{exchange}}}:readers"
 
 
+def writers(exchange: str) -> str:
+    """Hash: WRITER → MessagePack map of that writer's own figures; one that was silent for a day is forgotten."""
+    return f"md:{{{exchange}}}:writers"
+
+
 def position(exchange: str, account: str, symbol: str) -> str:
     """Hash: one account's position in one symbol."""
     return f"pos:{{{exchange}}}:{account}:{symbol.replace('/', '-')}"

@@ -77,6 +77,7 @@ class Binance:
     weight_per_s = 50.0
     # After a close for too many messages, a connection within two minutes is closed again.
     wait_after: Mapping[int, float] = {1008: 120.0}
+    single_writer = frozenset[str]()
 
     def list_instruments(self) -> Fetch:
         """Everything traded; the permission sets, most of the body, are left out."""
@@ -90,17 +91,18 @@ class Binance:
             raise SkipFrame(f"exchangeInfo: {bad}", frame=body[:1000]) from bad
         return {(i := instrument(row)).symbol: i for row in rows}
 
-    def plan(self, streams: Sequence[StreamKey]) -> tuple[Plan, ...]:
+    def plan(self, streams: Sequence[StreamKey], plans: Sequence[Plan] = ()) -> tuple[Plan, ...]:
         """At most 1,000 of its streams on one connection; a symbol's ticker is two of them."""
-        plans: list[Plan] = []
-        room, batch = _STREAMS_PER_CONNECTION, list[StreamKey]()
+        carried = [list(plan.streams) for plan in plans]
+        room = [_STREAMS_PER_CONNECTION - sum(map(_weight, keys)) for keys in carried]
         for key in streams:
-            if len(_names(key, "x")) > room:
-                plans.append(Plan("/stream", tuple(batch)))
-                room, batch = _STREAMS_PER_CONNECTION, []
-            room -= len(_names(key, "x"))
-            batch.append(key)
-        return (*plans, Plan("/stream", tuple(batch))) if batch else tuple(plans)
+            place = next((i for i, left in enumerate(room) if left >= _weight(key)), len(room))
+            if place == len(room):
+                carried.append([])
+                room.append(_STREAMS_PER_CONNECTION)
+            carried[place].append(key)
+            room[place] -= _weight(key)
+        return tuple(Plan("/stream", tuple(keys)) for keys in carried)
 
     def converse(
         self,
@@ -206,6 +208,10 @@ class BinanceConversation:
         """When `tick` is next wanted."""
         topics = [topic.due() for topic in self._topics.values()]
         return min(self._end_ns, self._ask_ns, self._requests.due(), *topics)
+
+    def acknowledged(self) -> bool:
+        """Whether no SUBSCRIBE waits to be said or answered."""
+        return not self._requests.open("SUBSCRIBE")
 
     def positions(self) -> Mapping[StreamKey, str]:
         """Of each stream the newest that was said."""
@@ -345,6 +351,10 @@ def _names(key: StreamKey, native: str) -> Sequence[str]:
     if key.channel == "ticker":
         return (f"{native}@bookTicker", f"{native}@ticker")
     return (f"{native}@kline_{key.interval}",)
+
+
+def _weight(key: StreamKey) -> int:
+    return len(_names(key, "x"))
 
 
 def _said(request: Request) -> str:

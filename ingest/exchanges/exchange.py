@@ -133,6 +133,9 @@ class Conversation(Protocol):
     def unsubscribe(self, streams: Sequence[StreamKey], now_ns: int) -> Sequence[Output]:
         """Let these go; the others go on."""
 
+    def acknowledged(self) -> bool:
+        """Whether the exchange has confirmed all subscriptions, so that a stream without data is a quiet one."""
+
     def positions(self) -> Mapping[StreamKey, str]:
         """As `Standing.position`, of every stream that has one: where the next connection goes on."""
 
@@ -150,6 +153,8 @@ class Exchange(Protocol):
     weight_per_s: float
     wait_after: Mapping[int, float]
     """Seconds to stay away after a close with this code."""
+    single_writer: frozenset[str]
+    """Channels whose streams can have one writer at a time: their ids mean nothing beyond one connection."""
 
     def list_instruments(self) -> Fetch:
         """The request for everything it trades."""
@@ -157,8 +162,12 @@ class Exchange(Protocol):
     def instruments(self, body: bytes) -> Mapping[str, Instrument]:
         """The answer to that, by symbol. Raises SkipFrame if it makes no sense."""
 
-    def plan(self, streams: Sequence[StreamKey]) -> tuple[Plan, ...]:
-        """The streams over as few connections as the exchange's limits allow."""
+    def plan(self, streams: Sequence[StreamKey], plans: Sequence[Plan] = ()) -> tuple[Plan, ...]:
+        """The streams over as few connections as the exchange's limits allow.
+
+        `plans` are those that there are: they come first, in their order, each with what it has and what it had room
+        for.
+        """
 
     def converse(
         self,
@@ -167,4 +176,7 @@ class Exchange(Protocol):
         positions: Mapping[StreamKey, str],
         session: str,
     ) -> Conversation:
-        """A new connection's talk. `positions` are where the streams stand; `session` is unique to it."""
+        """A new connection's talk. `positions` are where the streams stand; `session` is unique to it.
+
+        Both mappings are read again for streams that are subscribed to later.
+        """

@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from ingest.audit.registry import still_open
 from ingest.contract.codec import Entry
 from ingest.contract.events import Delta, Gap, Snapshot, Trade
 from ingest.simulator import ledger
@@ -32,18 +33,8 @@ def registry(entries: Sequence[Entry], registered: Sequence[Range]) -> Iterator[
 
 def lost_still(entries: Sequence[Entry]) -> list[Range]:
     """What the entries say is lost, less what came late."""
-    late = sorted(int(entry.s) for entry in entries if entry.late)
-    return sorted(part for entry in entries if (lost := lost_range(entry)) for part in _without(lost, late))
-
-
-def _without(lost: Range, late: Sequence[int]) -> Iterator[Range]:
-    first, last = lost
-    for filled in late[bisect_left(late, first) : bisect_right(late, last)]:
-        if first < filled:
-            yield first, filled - 1
-        first = filled + 1
-    if first <= last:
-        yield first, last
+    said = sorted(lost for entry in entries if (lost := lost_range(entry)))
+    return sorted(still_open(said, [(int(entry.s), int(entry.s)) for entry in entries if entry.late]))
 
 
 def gaps_of_trades(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 
@@ -43,7 +44,7 @@ async def test_what_the_exchange_says_is_what_is_written(redis, tmp_path):
             await flows(redis)
             exchange.stopping.set()
             await eventually(lambda: worker.connections[0].state != "CONNECTED")
-    report = await audit(redis, ledger)
+    report = await audit(redis, [ledger], time.time_ns())
     assert (report.balanced, await states(redis)) == (
         True,
         ["CONNECTING", "CONNECTED", "RECONNECTING", *(await states(redis))[3:-1], "DISCONNECTED"],
@@ -61,7 +62,7 @@ async def test_after_cut_connections_every_trade_is_there_and_every_lost_change_
             await flows(redis, least=150)
             exchange.stopping.set()
             await eventually(lambda: worker.connections[0].state != "CONNECTED")
-    report = await audit(redis, ledger)
+    report = await audit(redis, [ledger], time.time_ns())
     trades = [int(entry.s) for entry in await entries(redis, "trades", "BTC/USDT")]
     assert (report.balanced, trades) == (True, list(range(trades[0], trades[-1] + 1)))
 
@@ -108,7 +109,7 @@ async def test_garbage_is_counted_and_everything_else_still_arrives(redis, tmp_p
             exchange.stopping.set()
             await eventually(lambda: worker.connections[0].state != "CONNECTED")
             assert worker.connections[0].counters.connects == 1
-    assert (await audit(redis, ledger)).balanced
+    assert (await audit(redis, [ledger], time.time_ns())).balanced
 
 
 async def test_a_frame_sent_twice_is_written_once(redis):

@@ -9,6 +9,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from deploy.local_redis import local_redis
+from ingest.audit import audit
 from ingest.barrier import trusted
 from ingest.contract.codec import decode
 from ingest.contract.events import Delta, Event, Gap, Snapshot, Ticker, Trade
@@ -131,6 +132,22 @@ async def test_a_server_that_comes_back_without_its_last_entries_gets_them_in_a_
         [Gap(reason="rollback", after_g=before.decode(), after_n=2)],
         [("snapshot", "1"), ("delta", "2"), ("delta", "3"), ("delta", "4")],
     )
+
+
+async def test_what_was_lost_and_came_again_is_proven_and_spoken_of_as_generations(redis, redis_server):
+    async with publishing(redis_server.url) as publisher:
+        await confirmed(publisher, trade(1), trade(2), snapshot(1), delta(2))
+        await keep(redis, TRADES, BOOK)
+        await confirmed(publisher, trade(3), trade(4), delta(3))
+        await roll_back(redis, TRADES, BOOK)
+        await confirmed(publisher, trade(5), delta(4))
+        await redis.delete(str(BOOK), BOOK.state)
+        await confirmed(publisher, delta(5))
+    report = await audit(redis, [], 0)
+    assert [(stream.key, stream.generations, stream.verdict) for stream in report.streams] == [
+        (str(BOOK), 1, "proven"),
+        (str(TRADES), 2, "proven"),
+    ]
 
 
 async def test_a_stream_that_is_deleted_under_us_is_born_again_with_all_that_may_not_be_on_disk(redis, redis_server):

@@ -1,6 +1,7 @@
 """The `ingest` command, as a process."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -8,6 +9,9 @@ import sys
 import pytest
 
 from deploy.local_redis import LocalRedis, free_port
+from ingest.contract.append import SCRIPT, batch
+from ingest.contract.events import Event, Status
+from ingest.contract.keys import EXCHANGES, StreamKey
 from ingest.simulator.server import simulated_binance
 from tests.eventually import eventually
 
@@ -147,6 +151,20 @@ async def test_an_audit_of_nothing_balances_and_one_without_redis_says_so(redis,
         1,
         "no Redis to audit: Er",
     )
+
+
+async def test_an_audit_for_machines_says_the_same_and_ends_with_1_if_anything_is_unaccounted_for(redis, redis_server):
+    key = StreamKey("binance", "status")
+    statuses = [Event(key, f"x.{i}", Status(state="live", reason="start"), "window") for i in range(3)]
+    await redis.sadd(EXCHANGES, "binance")
+    await redis.eval(SCRIPT, *batch("g", statuses).arguments())
+    said = []
+    for _ in range(2):
+        process = await ingest("audit", "--json", INGEST_REDIS_URL=redis_server.url)
+        report, _ = await process.communicate()
+        said.append((process.returncode, json.loads(report)["balanced"], json.loads(report)["streams"][0]["verdict"]))
+        await redis.xtrim(str(key), maxlen=1, approximate=False)
+    assert said == [(0, True, "not provable: no ids"), (1, False, "NOT BALANCED")]
 
 
 async def test_a_port_that_is_taken_is_named():

@@ -372,9 +372,18 @@ def test_instruments_come_by_base_and_quote_with_their_steps():
 def test_a_plan_keeps_within_a_connections_streams():
     keys = [StreamKey("binance", channel, f"A{i}/B") for i in range(400) for channel in ("ticker", "trades")]
     plans = Binance().plan(keys)
-    assert ([len(plan.streams) for plan in plans], [key for plan in plans for key in plan.streams]) == (
-        [666, 134],
-        keys,
+    assert ([len(plan.streams) for plan in plans], sorted(key for plan in plans for key in plan.streams)) == (
+        [667, 133],
+        sorted(keys),
+    )
+
+
+def test_what_is_added_to_a_plan_goes_where_there_is_room():
+    full = Plan("/stream", tuple(StreamKey("binance", "trades", f"A{i}/B") for i in range(999)))
+    few = Plan("/stream", (BOOK,))
+    assert Binance().plan([TICKER, TRADES], [full, few]) == (
+        Plan("/stream", (*full.streams, TRADES)),
+        Plan("/stream", (BOOK, TICKER)),
     )
 
 
@@ -384,3 +393,12 @@ def test_nothing_wanted_is_no_connection():
 
 def test_nothing_is_due_before_it_is_greeted():
     assert Binance().converse([TRADES], SYMBOLS, {}, "x").due() == NEVER
+
+
+def test_it_knows_whether_all_it_subscribed_to_is_acknowledged():
+    talk = conversation(TRADES)
+    before = talk.acknowledged()
+    talk.receive(b'{"result":null,"id":1}', NOW)
+    stands = talk.acknowledged()
+    talk.subscribe([TICKER], NOW)
+    assert (before, stands, talk.acknowledged()) == (False, True, False)

@@ -1,0 +1,79 @@
+"""Streams over connections: which are heard can change at any time, and those that stay do not notice."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+from ingest.connection import Connection, Patience
+from ingest.contract.keys import StreamKey
+from ingest.exchanges.exchange import Exchange, Instrument, Plan
+from ingest.publisher import Publisher
+from ingest.rest import Rest
+from ingest.tasks import Crew
+
+
+class Listening:
+    """The connections of one exchange."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        instruments: Mapping[str, Instrument],
+        *,
+        stream_url: str,
+        patience: Patience,
+        publisher: Publisher,
+        rest: Rest,
+        stopping: asyncio.Event,
+    ) -> None:
+        """`instruments` knows every symbol before it is heard; `stopping` ends all connections."""
+        self.connections: tuple[Connection, ...] = ()
+        self._exchange = exchange
+        self._instruments = instruments
+        self._stream_url = stream_url
+        self._patience = patience
+        self._publisher = publisher
+        self._rest = rest
+        self._stopping = stopping
+        self._crew = Crew()
+        self._opened = 0
+
+    async def run(self) -> None:
+        """Until asked to stop. Raises AttemptsUsedUp, Stop."""
+        await self._crew.run(self._stopping)
+
+    async def hear(self, streams: Collection[StreamKey]) -> None:
+        """From now on these, and no others. Raises RedisError, OSError, and has changed nothing then."""
+        wanted, heard = set(streams), {key for connection in self.connections for key in connection.streams}
+        added = [key for key in streams if key not in heard]
+        standings = await self._publisher.standings(added) if added else {}
+        positions = {key: stands.position for key, stands in standings.items() if stands.position is not None}
+        self._publisher.take_refusals(added)  # of an earlier time that we heard them
+        kept = [
+            Plan(connection.path, tuple(key for key in connection.streams if key in wanted))
+            for connection in self.connections
+        ]
+        plans = self._exchange.plan(added, kept)
+        for connection, plan in zip(self.connections, plans, strict=False):
+            connection.carry(plan.streams, positions)
+        opened = [self._open(plan, positions) for plan in plans[len(kept) :]]
+        self.connections = (*(c for c in self.connections if c.streams), *opened)
+
+    def flowing(self) -> set[StreamKey]:
+        """The streams that come, or about which the exchange has nothing to say."""
+        return {key for connection in self.connections for key in connection.flowing()}
+
+    def _open(self, plan: Plan, positions: Mapping[StreamKey, str]) -> Connection:
+        self._opened += 1
+        connection = Connection(
+            f"{self._exchange.name}-{self._opened}",
+            plan,
+            self._exchange,
+            self._instruments,
+            positions,
+            stream_url=self._stream_url,
+            patience=self._patience,
+            publisher=self._publisher,
+            rest=self._rest,
+        )
+        self._crew.start(connection.run(self._stopping))
+        return connection

@@ -233,6 +233,7 @@ function rules.renewal(state, kind, s, first, data)
   redis.call('ZCARD', state.key .. ':gaps')
   if renew(state, kind, s, found, data) and last ~= '' then
     set(state, 'last', last)
+    set(state, 'snap_s', nil)
     if state.live then set(state, 'live', '0') end
     redis.call('ZREMRANGEBYSCORE', state.key .. ':gaps', '(' .. last, '+inf')
   end

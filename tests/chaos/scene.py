@@ -94,7 +94,12 @@ class Scene:
 
     async def flows(self) -> None:
         """Return once every stream has entries. Raises NothingFlows."""
-        await self.moves(dict.fromkeys(self.keys, ("", 0)))
+        async with self.redis() as redis:
+
+            async def all_written() -> bool:
+                return all([await redis.xlen(str(key)) for key in self.keys])
+
+            await self._patiently(all_written, _FLOWS_WITHIN_S, "something flows in every stream")
         await self.is_heard()
         if self.troubles:
             words = [replica.process.last_words() for replica in self.replicas]

@@ -217,6 +217,7 @@ class Stream(Struct):
         stands, last = event.first.split(" ")[:2], event.first.split(" ")[2:]
         if self.renew(structs.replace(event, first=" ".join(stands))) and last:
             self.last = int(last[0])
+            self.snapshot_s = -1
             self.in_sync = False
             self.gaps = {gap: first for gap, first in self.gaps.items() if first <= self.last}
         return True

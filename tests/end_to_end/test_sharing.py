@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,7 @@ async def test_workers_come_die_and_go_and_every_event_is_written_once(redis, re
         await scene.flows()
         await scene.settles()
         codes.append(await third.end())
-        report = await audit(redis, scene.ledger)
+        report = await audit(redis, [scene.ledger], time.time_ns())
     assert (codes, report.balanced, await holes_in_trades(redis)) == ([0, 0], True, [])
 
 

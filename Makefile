@@ -38,9 +38,15 @@ replay: $(READY)  ## The demo on recorded frames: FRAMES=folder make replay
 bench: $(READY)  ## Events per second and CPU per event, stage by stage, beside a straightforward line in the same run
 	@$(BIN)/python -m tests.benchmarks
 
+.PHONY: costs
+costs: $(READY)  ## What the guarantee costs: server time an event beside plain XADD, memory of the state, the disk
+	@$(BIN)/python -m tests.benchmarks costs
+
 .PHONY: chaos
-chaos: $(READY)  ## Kill, cut, stop and starve everything for a minute, by seed, and account for every event
-	@$(BIN)/python -m tests.chaos --seed 1 2 3 --seconds 60
+chaos: $(READY)  ## Kill, cut, stop and starve everything, by seed, on every server here, and account for every event
+	@$(BIN)/python -m tests.chaos --seed $(SEEDS) --seconds $(SECONDS_OF_CHAOS)
+SEEDS ?= 1 2 3
+SECONDS_OF_CHAOS ?= 60
 
 .PHONY: test
 test: $(READY)  ## All tests

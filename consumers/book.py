@@ -110,6 +110,7 @@ class LiveBook:
         if entry.g == self._g and entry.n <= self._n:
             return
         joins = entry.g == self._g and entry.n == self._n + 1
+        standing = self._g, self._n
         self.as_of, self._g, self._n = entry.id, entry.g, entry.n
         match entry.event:
             case Snapshot():
@@ -120,8 +121,9 @@ class LiveBook:
                 self.live = self.live and joins and entry.epoch == self._epoch
                 if self.live:
                     self.book.apply(entry.event)
-            case Gap():
-                self.live = False
+            case Gap(after_g=g, after_n=n):
+                # Redis may have lost something, but of what is left we have all, and nothing else.
+                self.live = self.live and (g, n) == standing
             case _:
                 self.live = self.live and joins
 

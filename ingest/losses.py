@@ -1,30 +1,34 @@
 """What a server has lost of what it had confirmed: found by where its streams stand, ended by a new generation."""
 
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import structlog
 from redis.asyncio.connection import AbstractConnection
 
 from ingest import wire
-from ingest.contract.append import appended, batch
+from ingest.contract import keys
+from ingest.contract.append import Appended, appended, batch
 from ingest.contract.events import Event, Gap
-from ingest.contract.keys import StreamKey
-from ingest.tail import Place
+from ingest.contract.keys import StreamKey, parse_key
+from ingest.tail import Place, Tail
 
 log = structlog.get_logger()
 
 
 _NOWHERE = Place("-", 0)
+_RUN_ID = re.compile(r"(?<=run_id:)\w+")
 
 
 async def mend(
-    connection: AbstractConnection, digest: str, places: Mapping[StreamKey, Place]
+    connection: AbstractConnection, digest: str, places: Mapping[StreamKey, Place], tail: Tail
 ) -> dict[StreamKey, Place]:
     """Begin a new generation in every stream that stands behind its place; where these stand now, empty if none does.
 
     Numbers that were given once may then be given again, to other entries: the generation tells them apart. Of two
-    producers that find the same loss one is heard, and the other finds its generation.
+    producers that find the same loss one is heard, and the other finds its generation. What is in the tail is to be
+    sent again.
     """
     mended: dict[StreamKey, Place] = {}
     doubtful = dict(places)
@@ -32,39 +36,83 @@ async def mend(
         found = await _look(connection, doubtful)
         elsewhere = {key: place for key, (place, _) in found.items() if place.g not in ("-", doubtful[key].g)}
         behind = {
-            key: place
+            key: (place, exists)
             for key, (place, exists) in found.items()
             if key not in elsewhere and (place.n < doubtful[key].n or not exists)
         }
         mended |= elsewhere
         if not behind:
             break
-        renewals = [_renewal(key, doubtful[key], place) for key, place in behind.items()]
+        renewals = [
+            _renewal(key, doubtful[key], place) if exists else _rebirth(key, doubtful[key], place, tail.resumes(key))
+            for key, (place, exists) in behind.items()
+        ]
         renewed = batch(secrets.token_hex(4), renewals)
         await wire.write(connection, wire.call(digest, renewed.arguments()))
         # If somebody wrote in between, it was not heard, and we look again.
         now = appended(renewed, await connection.read_response())
-        mended |= {stream.key: Place(stream.g, stream.n) for stream in now if stream.appended and stream.g}
+        mended |= {stream.key: Place(stream.g, stream.n, stream.last) for stream in now if stream.appended and stream.g}
         doubtful = {stream.key: doubtful[stream.key] for stream in now if not stream.appended}
     return mended
 
 
-async def _look(
-    connection: AbstractConnection, streams: Mapping[StreamKey, Place]
-) -> dict[StreamKey, tuple[Place, bool]]:
+async def doubt(
+    connection: AbstractConnection, digest: str, exchange: str, places: Mapping[StreamKey, Place]
+) -> dict[StreamKey, Place]:
+    """Once after each start of the server: begin a new generation in every stream that stands elsewhere than we know.
+
+    It may have lost something that only others knew of, who may be dead: numbers that they were told must not be given
+    again. Where these streams stand now.
+    """
+    run_id = _RUN_ID.search((await wire.ask(connection, "INFO", "server")).decode())
+    if run_id is None or await wire.ask(connection, "GET", keys.run(exchange)) == run_id[0].encode():
+        return {}
+    await wire.say(connection, "SMEMBERS", keys.streams(exchange))
+    streams = [parse_key(member.decode()) for member in await connection.read_response()]
+    found = await _look(connection, [key for key in streams if key.channel not in keys.SERVICES])
+    doubtful = {
+        key: place for key, (place, exists) in found.items() if exists and place not in (_NOWHERE, places.get(key))
+    }
+    now: tuple[Appended, ...] = ()
+    if doubtful:
+        log.warning("the server started again and may have lost entries", exchange=exchange, streams=len(doubtful))
+        renewals = [_rollback(key, place, place.n, f"{place.g} {place.n}") for key, place in doubtful.items()]
+        renewed = batch(secrets.token_hex(4), renewals)
+        await wire.write(connection, wire.call(digest, renewed.arguments()))
+        # Where it was not heard, somebody has written meanwhile, who has doubted before.
+        now = appended(renewed, await connection.read_response())
+    await wire.ask(connection, "SET", keys.run(exchange), run_id[0])
+    return {stream.key: Place(stream.g, stream.n, stream.last) for stream in now if stream.appended and stream.g}
+
+
+async def _look(connection: AbstractConnection, streams: Collection[StreamKey]) -> dict[StreamKey, tuple[Place, bool]]:
     """Where the streams stand, and whether there is anything in them."""
     for key in streams:
-        await wire.say(connection, "HMGET", key.state, "g", "n")
+        await wire.say(connection, "HMGET", key.state, "g", "n", "last")
         await wire.say(connection, "EXISTS", str(key))
     found = {}
     for key in streams:
-        g, n = await connection.read_response()
+        g, n, last = await connection.read_response()
         exists = await connection.read_response()
-        found[key] = (Place(g.decode(), int(n)) if g else _NOWHERE, bool(exists))
+        place = Place(g.decode(), int(n), last.decode() if last else None) if g else _NOWHERE
+        found[key] = (place, bool(exists))
     return found
 
 
 def _renewal(key: StreamKey, known: Place, found: Place) -> Event:
+    """The end of the stream is lost."""
     log.error("the server lost entries", stream=str(key), g=known.g, confirmed_n=known.n, n=found.n)
-    gap = Gap(reason="rollback", after_g=known.g, after_n=found.n)
-    return Event(key, f"{secrets.token_hex(4)}.{known.n}", gap, "renewal", f"{found.g} {found.n}")
+    return _rollback(key, known, found.n, f"{found.g} {found.n}")
+
+
+def _rebirth(key: StreamKey, known: Place, found: Place, resumes: int | None) -> Event:
+    """All of it is lost, but where it goes on is known: so whatever does not come again will be told as missing."""
+    log.error("the server lost a stream", stream=str(key), g=known.g, confirmed_n=known.n)
+    # A book cannot go on from its deltas: a snapshot must come, and what is missing begins behind the last one.
+    last = known.last if resumes is None or key.channel == "orderbook" else resumes
+    return _rollback(key, known, 0, f"{found.g} {found.n} {'' if last is None else last}".rstrip())
+
+
+def _rollback(key: StreamKey, known: Place, left_n: int, first: str) -> Event:
+    gap = Gap(reason="rollback", after_g=known.g, after_n=left_n)
+    return Event(key, f"{secrets.token_hex(4)}.{known.n}", gap, "renewal", first)

@@ -128,10 +128,12 @@ class Outbox:
         call = self._calls.popleft()
         counters, flush = self._counters, call.flush
         streams = appended(flush.batch, reply)
-        if lost := [str(stream.key) for stream in streams if stream.lost]:
-            raise ServerLost(f"the server lost {', '.join(lost)}")
+        if lost := [stream for stream in streams if stream.lost]:
+            for stream in lost:
+                self.places.setdefault(stream.key, Place(stream.g or "-", stream.n, stream.last))
+            raise ServerLost(f"the server lost {', '.join(str(stream.key) for stream in lost)}")
         self._beginning.difference_update(flush.batch.restarts)
-        places = {stream.key: Place(stream.g, stream.n) for stream in streams if stream.g}
+        places = {stream.key: Place(stream.g, stream.n, stream.last) for stream in streams if stream.g}
         self.places |= places
         self._keep(call, places)
         self.backlog.confirm()

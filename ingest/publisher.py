@@ -21,7 +21,7 @@ from ingest.contract.append import SCRIPT, Appended
 from ingest.contract.events import Event
 from ingest.contract.keys import EXCHANGES, StreamKey
 from ingest.exchanges.exchange import Standing
-from ingest.losses import mend
+from ingest.losses import doubt, mend
 from ingest.outbox import Counters, Outbox
 from ingest.spill import Spill
 from ingest.tail import SYNCED_AFTER_S, Durability, Place, Tail
@@ -188,9 +188,10 @@ class Publisher:
             digest = (await wire.ask(connection, "SCRIPT", "LOAD", SCRIPT)).decode()
             await wire.ask(connection, "SADD", EXCHANGES, self._exchange)
             # The server's word is what counts: where it stands behind what it confirmed, it has lost that.
-            if mended := await mend(connection, digest, self._outbox.places):
+            if mended := await mend(connection, digest, self._outbox.places, self._tail):
                 self._outbox.places |= mended
                 self._outbox.send_tail_again()
+            self._outbox.places |= await doubt(connection, digest, self._exchange, self._outbox.places)
             await self._send_and_confirm(connection, digest)
         finally:
             await connection.disconnect(nowait=True)

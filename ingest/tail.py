@@ -25,6 +25,8 @@ class Place(NamedTuple):
 
     g: str
     n: int
+    last: str | None = None
+    """The newest id as of then, where ids are counted."""
 
 
 class Kept(NamedTuple):
@@ -81,6 +83,20 @@ class Tail:
         self.depths.clear()
         self.size_bytes = 0
         return kept
+
+    def resumes(self, key: StreamKey) -> int | None:
+        """The id behind which all of a stream's can be said again, without a hole; None if none can.
+
+        What came late, and belongs before others, does not count.
+        """
+        begin: int | None = None
+        end = 0
+        for kept in self._kept:
+            for first, last in kept.batch.numbered(key):
+                if begin is None or first > end + 1:
+                    begin = first
+                end = max(end, last)
+        return None if begin is None else begin - 1
 
     def _drop(self) -> None:
         dropped = self._kept.popleft()

@@ -17,6 +17,8 @@ from ingest.rest import Rest
 from ingest.sharing import Sharing
 from ingest.tasks import pause, together
 
+_DRAINED_EVERY_S = 0.05
+
 log = structlog.get_logger()
 
 
@@ -91,6 +93,7 @@ class Worker:
         name = self._exchange.name
         streams = [StreamKey(name, channel, symbol) for symbol in self._symbols for channel in self._channels]
         try:
+            await self._drained(stopping)
             if self._sharing:
                 await self._sharing.run(streams, listening, stopping)
             else:
@@ -121,6 +124,11 @@ class Worker:
             )
             await pause(stopping, wait_s)
         return {}
+
+    async def _drained(self, stopping: asyncio.Event) -> None:
+        """Return once what a dead worker left is written: only behind that is where we begin."""
+        while self._publisher.counters.spilled + self._publisher.counters.unconfirmed and not stopping.is_set():
+            await pause(stopping, _DRAINED_EVERY_S)
 
     async def _hear_all(self, streams: Sequence[StreamKey], listening: Listening, stopping: asyncio.Event) -> None:
         """As soon as Redis says where they stand."""

@@ -226,9 +226,16 @@ local function renew(state, kind, s, first, data)
   return true
 end
 
--- The server has lost what it had confirmed: from here on, numbers may be given a second time.
+-- The server has lost what it had confirmed: from here on, numbers may be given a second time. If nothing is left in the
+-- stream, `first` goes on with the id behind which its entries are said again, or are missing.
 function rules.renewal(state, kind, s, first, data)
-  renew(state, kind, s, first, data)
+  local found, last = string.match(first, '^(%S+ %d+) ?(%d*)$')
+  redis.call('ZCARD', state.key .. ':gaps')
+  if renew(state, kind, s, found, data) and last ~= '' then
+    set(state, 'last', last)
+    if state.live then set(state, 'live', '0') end
+    redis.call('ZREMRANGEBYSCORE', state.key .. ':gaps', '(' .. last, '+inf')
+  end
   return true
 end
 
@@ -336,7 +343,8 @@ end
 
 local function append(state, expected, fence, position, count)
   -- A stream that was deleted alone has its state still: what was in it is gone all the same.
-  if expected ~= '' and (state.known ~= expected or redis.call('EXISTS', state.key) == 0) then return 'lost', 0 end
+  if expected ~= '' and state.known ~= expected then return 'lost', 0 end
+  if (line or expected ~= '') and state.n > 0 and redis.call('EXISTS', state.key) == 0 then return 'lost', 0 end
   if fence ~= '' then
     if state.fence and tonumber(fence) < tonumber(state.fence) then return 'fenced', 0 end
     if fence ~= state.fence then set(state, 'fence', fence) end

@@ -1,7 +1,7 @@
 """The append script and the codec of its arguments and replies: the one way into a stream."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -50,6 +50,17 @@ class Batch(Struct, frozen=True):
             for key, entries in self.streams.items()
             for i in range(0, len(entries), _ARGUMENTS_PER_ENTRY)
         ]
+
+    def numbered(self, key: StreamKey) -> Iterator[tuple[int, int]]:
+        """The first and last id of each of this stream's entries that has a place among consecutive ids."""
+        entries = self.streams.get(key, [])
+        for i in range(0, len(entries), _ARGUMENTS_PER_ENTRY):
+            rule, _, s, first = entries[i : i + 4]
+            if rule == "dense":
+                yield int(first), int(s)
+            elif rule == "gap" or (rule == "candle" and str(s).endswith(".closed")):
+                begin, _, end = str(first).partition("-")
+                yield int(begin), int(end)
 
     def arguments(
         self,

@@ -195,7 +195,8 @@ Rule = Literal[
   already, or somebody else has written since.
 - gap: the registered loss of the ids `first`-`last`, which must start right behind what the stream has.
 - span: a stretch of time in ms in which something may be missing, where ids cannot tell.
-- renewal: the server has lost what it had confirmed; `first` is "g n" as it stands, and the generation ends there.
+- renewal: the server has lost what it had confirmed; `first` is "g n" as it stands, and the generation ends there. If
+  nothing is left in the stream, the id behind which it goes on may follow: "g n last".
 - restart: the exchange's ids begin anew; `first` as of renewal, and refused if the stream does not stand there.
 """
 

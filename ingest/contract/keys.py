@@ -58,6 +58,10 @@ class StreamKey(Struct, frozen=True, cache_hash=True, order=True):
         return self.channel.removeprefix("candles-") if self.channel.startswith("candles-") else None
 
 
+SERVICES = frozenset({"intents", "approved", "orders", "fills"})
+"""The channels that services write; the others are the workers'."""
+
+
 def parse_key(text: str) -> StreamKey:
     """The stream that `text` names. Raises BadName."""
     match = _KEY.match(text)
@@ -85,6 +89,11 @@ def check_name(text: str) -> str:
 def streams(exchange: str) -> str:
     """Set of the exchange's stream keys: readers take keys from here and never SCAN."""
     return f"md:{{{exchange}}}:streams"
+
+
+def run(exchange: str) -> str:
+    """String: the `run_id` of the server in which the streams were last found to be as their writers know them."""
+    return f"md:{{{exchange}}}:run"
 
 
 def line_key(exchange: str, name: str) -> str:

@@ -182,11 +182,13 @@ class RangedBook:
         (last_id, self._book), self._fetched = self._fetched, None
         self._hold.end()
         self._retry_ns, self._older = _FIRST_RETRY_NS, 0
+        waiting, self._waiting = self._waiting, []
         lost = []
-        if self.last is not None and last_id > self.last:
+        # Where the delta that reaches over the snapshot joins the stream as well, nothing is missing.
+        joins = waiting and self.last is not None and waiting[0][0] <= self.last + 1
+        if self.last is not None and last_id > self.last and not joins:
             lost = [self._session.lost(self.key, self.last + 1, last_id, self._why)]
         self.last = last_id
-        waiting, self._waiting = self._waiting, []
         events = [*lost, self._whole(now_ns), *(self._say(*each) for each in waiting)]
         return [*events, self._session.status(self.key, "live", self._why)]
 

@@ -13,7 +13,7 @@ import uvloop
 
 from consumers import connect
 from deploy.local_redis import LocalRedis, NoRedis, local_redis
-from tests.benchmarks import plain, stages
+from tests.benchmarks import costs, plain, stages
 from tests.benchmarks.latency import Latency, latencies
 from tests.benchmarks.measuring import Cost, middle
 from tests.benchmarks.recording import SYMBOLS, Recording, record
@@ -68,31 +68,31 @@ async def _run(server: LocalRedis, exchange: Sender, recording: Recording) -> No
         f"{about.get('server_name', 'redis')} {about.get('valkey_version', about['redis_version'])}; "
         f"{len(recording.frames):,} frames of {size} bytes, {len(SYMBOLS)} symbols; medians of {_REPETITIONS}"
     )
-    costs: dict[Stage, list[Cost]] = {}
+    measured: dict[Stage, list[Cost]] = {}
     for _ in range(_REPETITIONS):
         for row in ROWS:
             for stage in (row.ours, row.plain):
                 if stage:
                     async with asyncio.timeout(_WITHIN_SECONDS):
-                        costs.setdefault(stage, []).append(await stage(scene))
-    _print({stage: middle(several) for stage, several in costs.items()})
+                        measured.setdefault(stage, []).append(await stage(scene))
+    _print({stage: middle(several) for stage, several in measured.items()})
     for latency in await latencies(scene, server.url):
         _say(_latency(latency))
     await redis.aclose()
 
 
-def _print(costs: dict[Stage, Cost]) -> None:
+def _print(middles: dict[Stage, Cost]) -> None:
     heads = ("events/s", "CPU µs", "server µs", "plain events/s", "CPU µs", "server µs", "events/s", "CPU")
     _line("", heads)
     for name, ours, straightforward in ROWS:
-        cost = costs[ours]
+        cost = middles[ours]
         cells: tuple[str, ...] = (f"{cost.rate:,.0f}", f"{cost.own_us:.1f}", f"{cost.server_us:.1f}")
         if straightforward:
-            other = costs[straightforward]
+            other = middles[straightforward]
             cells += (f"{other.rate:,.0f}", f"{other.own_us:.1f}", f"{other.server_us:.1f}")
             cells += (f"× {cost.rate / other.rate:.2f}", f"× {cost.own_us / other.own_us:.2f}")
         _line(name, cells)
-    _line("line, share of the server's limit", (f"{costs[stages.line].rate / costs[stages.limit].rate:.0%}",))
+    _line("line, share of the server's limit", (f"{middles[stages.line].rate / middles[stages.limit].rate:.0%}",))
 
 
 def _line(name: str, cells: tuple[str, ...]) -> None:
@@ -109,4 +109,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    costs.main() if sys.argv[1:] == ["costs"] else main()

@@ -2,18 +2,19 @@
 
 import argparse
 import asyncio
+import resource
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 
-from deploy.local_redis import NoRedis
-from tests.chaos.faults import KINDS, SURVIVED, plan
+from deploy.local_redis import REMEDIES, NoRedis, find_servers
+from tests.chaos.disk import NoShim
+from tests.chaos.faults import KINDS, OF_DISK, plan
 from tests.chaos.run import Outcome, play
 from tests.chaos.scene import Setting
-from tests.chaos.servers import NoShim
 
 _COLUMNS = ("emitted", "entries", "gaps", "lost", "doubled", "inverted", "unfounded", "wrong")
 
@@ -21,29 +22,46 @@ _COLUMNS = ("emitted", "entries", "gaps", "lost", "doubled", "inverted", "unfoun
 def main() -> int:
     """The command. Returns 1 if anything is unaccounted for."""
     told = _arguments()
-    outcomes = {seed: _play(told, seed) for seed in told.seed}
+    if not told.server:
+        raise NoRedis(REMEDIES)
+    faults = list(_possible(told.faults))
+    outcomes = [(seed, _play(told, faults, server, seed)) for server in told.server for seed in told.seed]
     if len(outcomes) > 1:
-        rows = [(f"{seed}", str(outcome.faults.total()), *_totals(outcome)) for seed, outcome in outcomes.items()]
-        _say(_table([("seed", "faults", *_COLUMNS), *rows]))
-    return 0 if all(outcome.good for outcome in outcomes.values()) else 1
+        rows = [
+            (f"{outcome.server}, seed {seed}", str(outcome.faults.total()), *_totals(outcome))
+            for seed, outcome in outcomes
+        ]
+        _say(_table([("", "faults", *_COLUMNS), *rows]))
+    return 0 if all(outcome.good for _, outcome in outcomes) else 1
 
 
-def _play(told: argparse.Namespace, seed: int) -> Outcome:
+def _possible(kinds: Sequence[str]) -> Iterator[str]:
+    """Those that can be had on this machine; what others need is said."""
+    for kind in kinds:
+        if kind in OF_DISK and shutil.which("cc") is None:
+            _say(f"left out: {kind}, which needs a C compiler (cc) to build tests/chaos/fsync_shim.c with")
+        elif kind == "disk-full" and not hasattr(resource, "prlimit"):
+            _say(f"left out: {kind}, which needs Linux (prlimit)")
+        else:
+            yield kind
+
+
+def _play(told: argparse.Namespace, kinds: Sequence[str], server: str, seed: int) -> Outcome:
     """One run, said. Its folder stays if it fails."""
     setting = Setting(
         seed=seed,
         channels=tuple(told.channels.split(",")),
         rate=told.rate,
         workers=told.workers,
-        server=told.server,
+        server=server,
         durability=told.durability,
-        power="power" in told.faults,
+        disk=not OF_DISK.isdisjoint(kinds),
     )
-    faults = plan(seed, told.seconds, told.faults, told.workers, told.pace)
+    faults = plan(seed, told.seconds, kinds, told.workers, told.pace)
     folder = Path(tempfile.mkdtemp(prefix=f"tickbus-chaos-{seed}-"))
     (folder / "plan.txt").write_text("\n".join(map(str, faults)))
     outcome = asyncio.run(_ended_by_sigterm(play(setting, faults, told.seconds, folder)))
-    _say(f"seed {seed}: {told.seconds:g} s, {told.workers} worker(s), {told.durability}, Redis {outcome.server}")
+    _say(f"{outcome.server}, seed {seed}: {told.seconds:g} s, {told.workers} worker(s), {told.durability}")
     _say(report(outcome))
     if outcome.good:
         shutil.rmtree(folder)
@@ -79,13 +97,18 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, nargs="+", default=[usual.seed], help="one run each")
     parser.add_argument("--seconds", type=float, default=60, help="of faults in a run")
-    parser.add_argument("--workers", type=int, default=usual.workers)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rate", type=int, default=usual.rate, help="market actions a second")
-    parser.add_argument("--faults", type=_kinds, default=tuple(SURVIVED), help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--faults", type=_kinds, default=tuple(KINDS), help=f"of {', '.join(KINDS)}")
     parser.add_argument("--pace", type=float, default=1.0, help="how many times as often")
     parser.add_argument("--channels", default=",".join(usual.channels))
     parser.add_argument("--durability", default=usual.durability)
-    parser.add_argument("--server", help="the path of a redis-server or valkey-server")
+    parser.add_argument(
+        "--server",
+        nargs="+",
+        default=list(find_servers()),
+        help="the paths of redis-servers or valkey-servers; all that are found unless said",
+    )
     return parser.parse_args()
 
 

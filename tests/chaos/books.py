@@ -16,14 +16,14 @@ def books(entries: Sequence[Entry], said: Truth) -> Iterator[Finding]:
     assert said.depth is not None
     truth = _History(said.depth, said.emitted)
     book: Sides | None = None
-    epoch = 0
+    g, epoch = "", 0
     for entry in entries:
         event = entry.event
         if isinstance(event, Snapshot):
             book = dict(event.bids), dict(event.asks)
-            if entry.epoch is None or entry.epoch < epoch:
+            if entry.epoch is None or (entry.g == g and entry.epoch < epoch):
                 yield "wrong", f"snapshot {entry.s} is of epoch {entry.epoch}, behind {epoch}"
-            epoch = entry.epoch or 0
+            g, epoch = entry.g, entry.epoch or 0
         elif lost_range(entry):
             book = None
         elif isinstance(event, Delta):

@@ -2,11 +2,15 @@
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 _ROOT = Path(__file__).parents[2]
 _END_WITHIN_S = 15
@@ -22,12 +26,24 @@ class Child:
         self._command = command
         self._env = {**os.environ, **env}
         self._process: subprocess.Popen[bytes] | None = None
+        self._started_s = 0.0
 
     def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", *self._command], stdout=log, stderr=log, env=self._env, cwd=_ROOT
-            )
+        self._started_s = time.monotonic()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *self._command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self._env,
+            cwd=_ROOT,
+        )
+        # Not into the file itself: what the process says is no file of its own, and its disk may be full.
+        threading.Thread(target=self._note, args=(self._process.stdout,), daemon=True).start()
+
+    @property
+    def age_s(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self._started_s
 
     def alive(self) -> bool:
         """Whether it was started and has not ended, of itself or by us."""
@@ -36,6 +52,14 @@ class Child:
     def signal(self, how: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(how)
+
+    def fill_disk(self) -> None:
+        """From now on this life of it can write to no file."""
+        self._limit_files(0)
+
+    def clear_disk(self) -> None:
+        """It can again."""
+        self._limit_files(resource.RLIM_INFINITY)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -53,6 +77,15 @@ class Child:
             self.kill()
             return None
 
+    def _limit_files(self, size_bytes: int) -> None:
+        if self._process is not None and self._process.poll() is None:
+            resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (size_bytes, resource.RLIM_INFINITY))
+
+    def _note(self, said: IO[bytes]) -> None:
+        with said, self._log.open("ab", buffering=0) as log:
+            for line in said:
+                log.write(line)
+
     def last_words(self) -> str:
         """The end of its log."""
-        return self._log.read_text(errors="replace")[-1500:]
+        return self._log.read_text(errors="replace")[-1500:] if self._log.exists() else ""

@@ -12,12 +12,18 @@ Range = tuple[int, int]
 _PAGE = 2000
 
 
-class Past(Struct, frozen=True):
-    """Of one stream."""
+class Chapter(Struct, frozen=True):
+    """What stood in a stream when it was taken away, or stands there now."""
 
     entries: Sequence[RawEntry]
-    registered: Sequence[Range] = ()
-    """The gaps that the server keeps."""
+    registered: Sequence[Range] | None = None
+    """The gaps that the server kept until then; None if it goes on keeping them."""
+
+
+class Past(Struct, frozen=True):
+    """Of one stream: its chapters, oldest first. What is written again is in several of them."""
+
+    chapters: Sequence[Chapter]
     witnessed: Sequence[RawEntry] = ()
     """Entries that stood in the stream at some time."""
 
@@ -27,14 +33,14 @@ class Chronicle:
 
     def __init__(self, keys: Sequence[StreamKey]) -> None:
         self._keys = keys
-        self._taken: list[dict[StreamKey, Past]] = []
+        self._taken: list[dict[StreamKey, Chapter]] = []
         self._witnessed: dict[StreamKey, list[RawEntry]] = {key: [] for key in keys}
 
     async def take(self, redis: Redis, key: StreamKey) -> None:
         """Delete one stream, but not what the server knows of it. What was written there is not lost by that."""
         async with redis.pipeline(transaction=True) as at_once:
             entries, _ = await at_once.xrange(str(key)).delete(str(key)).execute()
-        self._taken.append({key: Past(entries)})
+        self._taken.append({key: Chapter(entries)})
 
     async def take_all(self, redis: Redis) -> None:
         """Delete everything."""
@@ -43,7 +49,7 @@ class Chronicle:
                 at_once.xrange(str(key)).zrange(key.gaps, 0, -1)
             *found, _ = await at_once.flushall().execute()
         pasts = zip(self._keys, found[::2], found[1::2], strict=True)
-        self._taken.append({key: Past(entries, _ranges(members)) for key, entries, members in pasts})
+        self._taken.append({key: Chapter(entries, _ranges(members)) for key, entries, members in pasts})
 
     async def witness(self, redis: Redis) -> None:
         """Read on, as a reader does who does not forget what it saw."""
@@ -51,15 +57,10 @@ class Chronicle:
             seen += await _read(redis, key, f"({seen[-1][0].decode()}" if seen else "-")
 
     async def past(self, redis: Redis, key: StreamKey) -> Past:
-        """All that ever stood in a stream, in the order in which it first came; what came again stands where it did."""
+        """All that ever stood in a stream."""
         chapters = [taken[key] for taken in self._taken if key in taken]
-        chapters.append(Past(await _read(redis, key, "-"), _ranges(await redis.zrange(key.gaps, 0, -1))))
-        entries: list[RawEntry] = []
-        for chapter in reversed(chapters):
-            again = {_identity(fields) for _, fields in entries}
-            entries = [entry for entry in chapter.entries if _identity(entry[1]) not in again] + entries
-        registered = {lost for chapter in chapters for lost in chapter.registered}
-        return Past(entries, sorted(registered), self._witnessed[key])
+        chapters.append(Chapter(await _read(redis, key, "-"), _ranges(await redis.zrange(key.gaps, 0, -1))))
+        return Past(chapters, self._witnessed[key])
 
 
 async def _read(redis: Redis, key: StreamKey, first: str) -> list[RawEntry]:
@@ -72,7 +73,3 @@ async def _read(redis: Redis, key: StreamKey, first: str) -> list[RawEntry]:
 
 def _ranges(members: Sequence[bytes]) -> list[Range]:
     return sorted((int(first), int(last)) for first, _, last in (member.partition(b"-") for member in members))
-
-
-def _identity(fields: dict[bytes, bytes]) -> tuple[bytes, bytes]:
-    return fields[b"type"], fields[b"s"]

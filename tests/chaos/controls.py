@@ -20,7 +20,7 @@ from ingest.contract.codec import encode
 from ingest.contract.events import Event, Gap, Snapshot, Trade
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.exchange import Standing
-from ingest.publisher import Publisher
+from ingest.publisher import Counters, Publisher
 from ingest.wire import closed_is_away
 
 _BATCH = 100
@@ -33,6 +33,7 @@ class Resent:
     """Plain `XADD *` in pipelines; what was not answered is sent again. Right as long as nothing goes wrong."""
 
     maxlen: int | None = None
+    counters = Counters()
 
     def __init__(self, redis: Redis, exchange: str, **_others: object) -> None:
         self._redis = redis

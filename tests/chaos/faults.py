@@ -33,6 +33,7 @@ SURVIVED = {
     "redis-stop": Kind(15, 2, 4),
     "redis-away": Kind(20, 8, 15),
     "oom": Kind(8, 1, 2),
+    "disk-full": Kind(5, 2, 5),
     "reset": Kind(4),
     "half-open": Kind(15),
     "lost-reply": Kind(3),
@@ -47,6 +48,7 @@ SURVIVED = {
 
 DESTRUCTIVE = {
     "power": Kind(10, 0.05, 0.4),
+    "disk-slow": Kind(15, 3, 6),
     "flush": Kind(12),
     "delete": Kind(8),
     "restart-exchange": Kind(12, 0.05, 0.4),
@@ -54,6 +56,9 @@ DESTRUCTIVE = {
 """What takes from Redis what it had confirmed, or ends the series of ids that an exchange counts by."""
 
 KINDS = SURVIVED | DESTRUCTIVE
+
+OF_DISK = {"power", "disk-slow"}
+"""What needs a disk of Redis's that does as we say."""
 
 
 def plan(seed: int, seconds: float, kinds: Sequence[str], workers: int, pace: float = 1.0) -> tuple[Fault, ...]:

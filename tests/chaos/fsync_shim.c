@@ -1,7 +1,8 @@
-/* Notes how much of each file an fsync has made durable: LD_PRELOAD this, and FSYNC_NOTES names a folder.
+/* Notes how much of each file an fsync has made durable, and can slow it: LD_PRELOAD this; FSYNC_NOTES names a folder.
  *
  * What a file held before the call is on the disk when the call returns. That length is written, as decimal text,
- * to FSYNC_NOTES/<name of the file>: after a loss of power the file may be no longer than this.
+ * to FSYNC_NOTES/<name of the file>: after a loss of power the file may be no longer than this. While there is a file
+ * FSYNC_NOTES/stall, each fsync takes 2.5 seconds more, or until it is gone.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -29,10 +30,18 @@ static void note(int fd, off_t size) {
     close(to);
 }
 
+static void stall(void) {
+    char path[4096];
+    const char *folder = getenv("FSYNC_NOTES");
+    snprintf(path, sizeof path, "%.4000s/stall", folder ? folder : "");
+    for (int waited_ms = 0; waited_ms < 2500 && access(path, F_OK) == 0; waited_ms += 10) usleep(10000);
+}
+
 static int through(const char *call, int fd) {
     struct stat before;
     int regular = fstat(fd, &before) == 0 && S_ISREG(before.st_mode);
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, call);
+    stall();
     int outcome = real(fd);
     if (outcome == 0 && regular) note(fd, before.st_size);
     return outcome;

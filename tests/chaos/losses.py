@@ -24,14 +24,17 @@ def lost_range(entry: Entry) -> Range | None:
 def registry(entries: Sequence[Entry], registered: Sequence[Range]) -> Iterator[Finding]:
     """What the server keeps as lost is what the entries say, less what came late; and no id is lost twice."""
     said = sorted(lost for entry in entries if (lost := lost_range(entry)))
-    yield from [("gap", "")] * len(said)
     for (first, last), (next_first, next_last) in pairwise(said):
         if next_first <= last:
             yield "unfounded", f"{next_first}-{next_last} was registered although {first}-{last} was"
-    late = [(int(entry.s), int(entry.s)) for entry in entries if entry.late]
-    open_still = still_open(said, late)
-    if open_still != sorted(registered):
+    if (open_still := lost_still(entries)) != sorted(registered):
         yield "unfounded", f"entries say that {open_still} is lost, the server keeps {sorted(registered)}"
+
+
+def lost_still(entries: Sequence[Entry]) -> list[Range]:
+    """What the entries say is lost, less what came late."""
+    said = sorted(lost for entry in entries if (lost := lost_range(entry)))
+    return sorted(still_open(said, [(int(entry.s), int(entry.s)) for entry in entries if entry.late]))
 
 
 def gaps_of_trades(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iterator[Finding]:
@@ -52,20 +55,26 @@ def gaps_of_trades(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -
 
 
 def gaps_of_book(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iterator[Finding]:
-    """A gap reaches from what stands before it to the snapshot behind it, and a delta in between is missing."""
-    written = {entry.s for entry in entries if isinstance(entry.event, Delta)}
+    """A gap reaches from what stands before it to the snapshot behind it, and a delta in between is missing.
+
+    A generation may begin with a gap that reaches back: what was taken away before its writer heard that it was there.
+    """
     starts, deltas = [int(record.first) for record in emitted], [(int(r.first), int(r.s), r.s) for r in emitted]
     numbered = [entry for entry in entries if isinstance(entry.event, Delta | Snapshot) or lost_range(entry)]
+    ends: set[int] = set()
     for before, entry, behind in zip([None, *numbered], numbered, [*numbered[1:], None], strict=False):
+        ends.add(_end(entry))
         lost = lost_range(entry)
         if lost is None:
             continue
         first, last = lost
-        if before is not None and _end(before) != first - 1:
+        reaches_back = before is not None and before.g != entry.g
+        if before is not None and first - 1 != _end(before) and not (reaches_back and first - 1 in ends):
             yield "unfounded", f"{first}-{last} is registered as lost behind {before.type} {_end(before)}"
         if behind is not None and not (isinstance(behind.event, Snapshot) and int(behind.s) == last):
             yield "unfounded", f"{first}-{last} is registered as lost before {behind.type} {behind.s}"
         near = deltas[max(0, bisect_right(starts, first) - 1) : bisect_right(starts, last)]
+        written = {e.s for e in numbered if isinstance(e.event, Delta) and (e.g == entry.g or not reaches_back)}
         missing = [s for begin, end, s in near if end >= first and begin <= last and s not in written]
         if not missing:
             yield "unfounded", f"{first}-{last} is registered as lost, but no delta of it is missing"

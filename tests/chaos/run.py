@@ -46,9 +46,14 @@ async def play(setting: Setting, plan: Sequence[Fault], seconds: float, folder: 
             await asyncio.sleep(_SPEAKS_WITHIN_S + (_DOUBTS_FOR_S if struck["restart-exchange"] else 0))
         await scene.rests()
         verdicts = await _judged(scene)
-        async with scene.redis() as redis:
-            version = (await redis.info("server"))["redis_version"]
-        return Outcome(version, struck, verdicts, tuple(scene.troubles))
+        return Outcome(await _server(scene), struck, verdicts, tuple(scene.troubles))
+
+
+async def _server(scene: Scene) -> str:
+    async with scene.redis() as redis:
+        about = await redis.info("server")
+    valkey = about.get("valkey_version")
+    return f"Valkey {valkey}" if valkey else f"Redis {about['redis_version']}"
 
 
 async def _judged(scene: Scene) -> tuple[Verdict, ...]:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -17,9 +17,9 @@ from deploy.local_redis import LocalRedis
 from ingest.contract.keys import StreamKey
 from tests.chaos.child import Child
 from tests.chaos.chronicle import Chronicle
+from tests.chaos.disk import Disk
 from tests.chaos.exchange import Exchange
 from tests.chaos.link import Link
-from tests.chaos.servers import Disk, chosen
 
 _FLOWS_WITHIN_S = 20
 _SETTLES_WITHIN_S = 75  # an exchange that was asked too much may not answer for a minute
@@ -40,8 +40,7 @@ class Setting(Struct, frozen=True, kw_only=True):
 
     seed: int = 1
     symbols: tuple[str, ...] = ("BTC/USDT", "ETH/USDT")
-    channels: tuple[str, ...] = ("trades", "ticker", "orderbook")
-    """Not candles: those that close while no worker hears are not fetched afterwards."""
+    channels: tuple[str, ...] = ("trades", "ticker", "orderbook", "candles-1s")
     rate: int = 600
     """Market actions a second over all symbols."""
     workers: int = 1
@@ -51,8 +50,8 @@ class Setting(Struct, frozen=True, kw_only=True):
     """The path of another Redis than the one that is found."""
     redis_options: tuple[str, ...] = ("--appendonly", "yes", "--appendfsync", "everysec")
     durability: str = "confirmed"
-    power: bool = False
-    """Whether Redis is to have a disk that remembers what was synced. Needs a C compiler."""
+    disk: bool = False
+    """Whether Redis is to have a disk that remembers what was synced, and can be slow. Needs a C compiler."""
 
     @property
     def keys(self) -> list[StreamKey]:
@@ -95,16 +94,26 @@ class Scene:
 
     async def flows(self) -> None:
         """Return once every stream has entries. Raises NothingFlows."""
-        async with self.redis() as redis:
-
-            async def all_written() -> bool:
-                return all([await redis.xlen(str(key)) for key in self.keys])
-
-            await self._patiently(all_written, _FLOWS_WITHIN_S, "something flows in every stream")
+        await self.moves(dict.fromkeys(self.keys, ("", 0)))
         await self.is_heard()
         if self.troubles:
             words = [replica.process.last_words() for replica in self.replicas]
             raise NothingFlows("\n".join([*self.troubles, *words]))
+
+    async def standings(self, keys: Sequence[StreamKey]) -> dict[StreamKey, tuple[str, int]]:
+        """Generation and number of each stream's newest entry."""
+        async with self.redis() as redis:
+            found = [(key, await redis.hmget(key.state, "g", "n")) for key in keys]
+        return {key: (g.decode(), int(n)) if g else ("", 0) for key, (g, n) in found}
+
+    async def moves(self, since: Mapping[StreamKey, tuple[str, int]]) -> None:
+        """Return once there is something newer in each of these streams, or it began anew."""
+
+        async def all_moved() -> bool:
+            now = await self.standings(list(since))
+            return all(now[key][0] not in ("", g) or now[key][1] > n for key, (g, n) in since.items())
+
+        await self._patiently(all_moved, _FLOWS_WITHIN_S, f"{len(since)} streams go on")
 
     async def is_heard(self) -> None:
         """Return once somebody hears the exchange."""
@@ -178,11 +187,15 @@ async def staged(setting: Setting, folder: Path) -> AsyncIterator[Scene]:
     """A scene for the length of a `with`; at the end nothing of it runs. Raises NoRedis, NoShim."""
     data = folder / "redis"
     data.mkdir()
-    disk = Disk(folder) if setting.power else None
+    disk = Disk(folder) if setting.disk else None
     exchange = Exchange(setting.symbols, setting.keys, setting.rate, setting.seed, folder)
-    server = LocalRedis(data, *setting.redis_options, "--auto-aof-rewrite-percentage", "0")
+    server = LocalRedis(
+        data,
+        *(*setting.redis_options, "--auto-aof-rewrite-percentage", "0"),
+        server=setting.server,
+        env=disk.preload if disk else {},
+    )
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(chosen(setting.server, disk.preload if disk else {}, folder))
         stack.callback(server.stop)
         await asyncio.to_thread(server.start)
         await exchange.start()

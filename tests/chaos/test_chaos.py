@@ -1,15 +1,16 @@
 """Every loss is said and nothing else is; and what is commonly done instead does not pass."""
 
 import asyncio
+import shutil
 from typing import NamedTuple
 
 import pytest
 
 from tests.chaos.__main__ import report
-from tests.chaos.faults import KINDS, SURVIVED, plan
+from tests.chaos.disk import NoShim
+from tests.chaos.faults import KINDS, OF_DISK, SURVIVED, plan
 from tests.chaos.run import Outcome, play
 from tests.chaos.scene import Setting
-from tests.chaos.servers import NoShim
 from tests.chaos.strikes import STRIKES
 
 pytestmark = pytest.mark.slow
@@ -28,10 +29,15 @@ async def test_whatever_goes_wrong_everything_is_accounted_for(tmp_path):
     assert outcome.good, report(outcome)
 
 
+async def test_whatever_redis_forgets_two_workers_account_for_it(tmp_path):
+    kinds = [kind for kind in KINDS if kind not in OF_DISK or shutil.which("cc")]
+    outcome = await outcome_of(Setting(seed=8, workers=2, disk=shutil.which("cc") is not None), tmp_path, kinds, 12)
+    assert outcome.good, report(outcome)
+
+
 async def test_while_one_of_two_workers_is_well_nothing_is_lost_at_all(tmp_path):
     kinds = ("kill", "reset", "lost-reply", "late", "exchange-reset")
-    setting = Setting(workers=2, channels=("trades", "ticker", "candles-1s"))  # a book has one writer so far
-    outcome = await outcome_of(setting, tmp_path, kinds, 6, pace=2)
+    outcome = await outcome_of(Setting(workers=2), tmp_path, kinds, 6, pace=2)
     assert (outcome.good, outcome.total("gaps")) == (True, 0), report(outcome)
 
 
@@ -83,7 +89,7 @@ def test_what_is_commonly_done_instead_does_not_pass(outcomes, control):
 
 async def test_what_a_client_believes_to_be_on_disk_does_not_pass(tmp_path):
     barrier = ("tests.chaos.controls", "barrier")
-    setting = Setting(seed=2, producer=barrier, channels=("trades", "orderbook", "candles-1s"), power=True)
+    setting = Setting(seed=2, producer=barrier, channels=("trades", "orderbook", "candles-1s"), disk=True)
     try:
         outcome = await outcome_of(setting, tmp_path, ("power",), 5, pace=8)
     except NoShim as missing:

@@ -3,9 +3,9 @@
 import pytest
 
 from ingest.contract.codec import encode
-from ingest.contract.events import Candle, Delta, Gap, Snapshot, Ticker, Trade
+from ingest.contract.events import Candle, Delta, Gap, Snapshot, Status, Ticker, Trade
 from ingest.simulator import ledger
-from tests.chaos.chronicle import Past
+from tests.chaos.chronicle import Chapter, Past
 from tests.chaos.exchange import Depth, Truth
 from tests.chaos.oracle import judge
 
@@ -36,9 +36,9 @@ def raw(entries):
     ]
 
 
-def found(key, entries, truth, **past):
+def found(key, entries, truth, registered=(), witnessed=()):
     """The columns that are not 0."""
-    verdict = judge(key, Past(raw(entries), **past), [truth])
+    verdict = judge(key, Past([Chapter(raw(entries), registered)], witnessed), [truth])
     return {column: count for column in COLUMNS if (count := getattr(verdict, column))}
 
 
@@ -77,7 +77,7 @@ LOST_4_TO_6 = [*ALL[:3], lost(4, 6), *ALL[6:]]
         pytest.param(
             [*ALL[:3], lost(4, 6), lost(5, 6), *ALL[6:]], [(4, 6), (5, 6)], {"unfounded": 1}, id="a loss said twice"
         ),
-        pytest.param(LOST_4_TO_6, [], {"unfounded": 1, "lost": 3}, id="a loss that the server does not keep"),
+        pytest.param(LOST_4_TO_6, [], {"unfounded": 1}, id="a loss that the server does not keep"),
         pytest.param([*ALL, trade(10)], [], {"wrong": 1}, id="one that was never emitted"),
         pytest.param([*ALL[:-1], trade(9, n=11)], [], {"wrong": 1}, id="a hole in the numbers"),
     ],
@@ -90,11 +90,18 @@ def test_a_number_that_means_another_event_than_before_is_found():
     assert found(TRADES, ALL, TRADED, witnessed=raw([trade(1), trade(3)])) == {"wrong": 1}
 
 
+NEW = [trade(i) for i in range(1, 4)]
+ANEW_SAID = entry("x.1", Gap(reason="series_restart"))
+
+
 def test_after_the_exchange_began_anew_the_stream_has_to_say_so():
-    again = Past(raw([*ALL, *(trade(i) for i in range(1, 4))]))
-    said = Past(raw([*ALL, entry("x.1", Gap(reason="series_restart")), *(trade(i) for i in range(1, 4))]))
+    again = Past([Chapter(raw([*ALL, *NEW]), [])])
+    said = Past([Chapter(raw([*ALL, ANEW_SAID, *NEW]), [])])
+    end_unheard = Past([Chapter(raw([*ALL[:5], ANEW_SAID, *NEW]), [])])
+    middle_unheard = Past([Chapter(raw([*ALL[:5], *ALL[6:], ANEW_SAID, *NEW]), [])])
     lives = [TRADED, Truth(TRADED.emitted[:3])]
-    assert (judge(TRADES, again, lives).good, judge(TRADES, said, lives).good) == (False, True)
+    verdicts = [judge(TRADES, past, lives).good for past in (again, said, end_unheard, middle_unheard)]
+    assert verdicts == [False, True, True, False]
 
 
 def delta(last, price="100", amount="1", epoch=1):
@@ -146,26 +153,54 @@ def ticker(s):
 TICKED = Truth([ledger.Ticker(key=TICKER, s=f"book.{i}", first="", bid="1", bid_amount="2") for i in range(1, 6)])
 
 
+def stale(i):
+    return entry(f"session.{i}", Status(state="stale", reason="test"))
+
+
 @pytest.mark.parametrize(
-    ("numbers", "columns"),
+    ("said", "columns"),
     [
-        pytest.param([1, 3, 5], {}, id="a part in order"),
-        pytest.param([3, 1, 5], {"inverted": 1}, id="two turned round"),
-        pytest.param([1, 1, 5], {"doubled": 1, "inverted": 1}, id="one twice"),
-        pytest.param([1, 4, 5, 6], {"wrong": 1}, id="one that was never emitted"),
-        pytest.param([1, 3], {"lost": 1}, id="not the last one"),
+        pytest.param([1, 2, 3, 4, 5], {}, id="all there"),
+        pytest.param([3, 4, 5], {}, id="not the first ones"),
+        pytest.param([1, stale(1), 3, 4, 5], {}, id="a silence that is said"),
+        pytest.param([1, 2, stale(1), 3, 4, 5], {}, id="silent while nothing was said"),
+        pytest.param([1, 3, 4, 5], {"lost": 1}, id="a silence that is not said"),
+        pytest.param([stale(1), 1, 3, 4, 5], {"lost": 1}, id="a silence said of another time"),
+        pytest.param([1, stale(1), 3, 5], {"lost": 1}, id="one of two silences"),
+        pytest.param([1, stale(1), stale(2), 3, 4, 5], {"wrong": 1}, id="a silence said twice"),
+        pytest.param([2, 1, 3, 4, 5], {"inverted": 1}, id="two turned round"),
+        pytest.param([1, 1, 2, 3, 4, 5], {"doubled": 1, "inverted": 1}, id="one twice"),
+        pytest.param([1, 2, 3, 4, 5, 6], {"wrong": 1}, id="one that was never emitted"),
+        pytest.param([1, 2, 3], {"lost": 1}, id="not the last one"),
     ],
 )
-def test_of_tickers_it_finds(numbers, columns):
-    assert found(TICKER, [ticker(f"book.{i}") for i in numbers], TICKED) == columns
+def test_of_tickers_it_finds(said, columns):
+    entries = [ticker(f"book.{one}") if isinstance(one, int) else one for one in said]
+    assert found(TICKER, entries, TICKED) == columns
+
+
+def test_a_silence_is_one_of_all_sources():
+    both = Truth([record for source in ("book", "stats") for record in of_source(source)])
+    silent = [ticker("book.1"), ticker("stats.1"), stale(1), ticker("book.5"), ticker("stats.4"), ticker("stats.5")]
+    unsaid = [*silent[:3], ticker("book.4"), ticker("stats.2"), ticker("stats.5"), ticker("book.5")]
+    assert (found(TICKER, silent, both), found(TICKER, unsaid, both)) == ({}, {"lost": 1})
+
+
+def of_source(source):
+    return [ledger.Ticker(key=TICKER, s=f"{source}.{i}", first="", bid="1", bid_amount="2") for i in range(1, 6)]
 
 
 PRICES = {"open": "1", "high": "2", "low": "1", "close": "2", "volume": "3"}
 
 
-def candle(second, **others):
+def candle(second, *, late=False, **others):
     body = Candle(open_ns=second * SECOND_NS, closed=True, received_ns=1, **{**PRICES, **others})
-    return entry(f"{second * SECOND_NS}.closed", body)
+    return entry(f"{second * SECOND_NS}.closed", body, late=late)
+
+
+def span(first, last):
+    gap = Gap(reason="test", from_ns=first * SECOND_NS, to_ns=(last + 1) * SECOND_NS - 1)
+    return entry(f"session.{first}", gap)
 
 
 CLOSED = Truth(
@@ -185,6 +220,10 @@ CLOSED = Truth(
             [candle(2), candle(3), candle(3), candle(4), candle(5)], {"doubled": 1, "inverted": 1}, id="twice"
         ),
         pytest.param([candle(2), candle(3, close="9"), candle(4), candle(5)], {"wrong": 1}, id="one altered"),
+        pytest.param([candle(2), span(3, 4), candle(5)], {}, id="two lost, which is said"),
+        pytest.param([candle(2), span(3, 4), candle(5), candle(3, late=True)], {}, id="of which one came late"),
+        pytest.param([candle(2), span(3, 3), candle(5)], {"lost": 1}, id="a gap that says too little"),
+        pytest.param([candle(2), candle(3), span(3, 4), candle(5)], {"unfounded": 1}, id="a gap that says too much"),
     ],
 )
 def test_of_candles_it_finds(entries, columns):

@@ -159,6 +159,22 @@ async def test_a_new_generation_needs_a_snapshot_of_its_own(redis):
     assert not live.live
 
 
+async def test_a_new_generation_that_lost_nothing_of_what_is_there_goes_on(redis):
+    """Redis was started again: whoever writes first cannot know whether it has lost something."""
+    await append(redis, [snapshot(1), delta(2, bids=(("98", "2"),))])
+    live = LiveBook(KEY)
+    await live.refresh(redis)
+    g, n = await stored.standing(redis, KEY.state)
+    nothing_lost = Gap(reason="rollback", after_g=g, after_n=n)
+    await append(redis, [Event(KEY, "x.1", nothing_lost, "renewal", f"{g} {n}"), delta(3, bids=(("97", "3"),))])
+    await live.refresh(redis)
+    went_on = bids_of(live)
+    g, n = await stored.standing(redis, KEY.state)
+    await append(redis, [Event(KEY, "x.0", Gap(reason="rollback", after_g=g, after_n=n - 1), "renewal", f"{g} {n}")])
+    await live.refresh(redis)
+    assert (went_on, live.live) == ((True, (("99", "1"), ("98", "2"), ("97", "3"))), False)
+
+
 async def test_what_a_group_left_out_because_it_was_handled_is_read_from_the_stream(redis):
     await append(redis, [snapshot(1), *(delta(s, bids=((str(s), "1"),)) for s in range(2, 8))])
     entries = [entry async for entry in stored.entries(redis, KEY, after="0-0")]

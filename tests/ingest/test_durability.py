@@ -19,6 +19,7 @@ from tests.eventually import eventually
 
 pytestmark = pytest.mark.slow
 
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 TRADES = StreamKey("binance", "trades", "BTC/USDT")
 TICKER = StreamKey("binance", "ticker", "BTC/USDT")
 BOOK = StreamKey("binance", "orderbook", "BTC/USDT")
@@ -157,16 +158,57 @@ async def test_a_stream_that_is_deleted_under_us_is_born_again_with_all_that_may
     assert await said(redis, TRADES) == ["after 0", "1", "2", "3"]
 
 
-async def test_a_stream_that_is_deleted_without_its_state_is_told_as_lost(redis, redis_server):
-    """Where it stood is known, so nothing is written twice; what was in it is gone, and said to be."""
+async def test_a_stream_that_is_deleted_without_its_state_is_born_again_just_so(redis, redis_server):
+    lost = Event(TRADES, "x.1", Gap(reason="away", first_id="3", last_id="5"), "gap", "3-5")
+    async with publishing(redis_server.url) as publisher:
+        await confirmed(publisher, trade(1), trade(2), lost, trade(6), trade(4))
+        before = await redis.zrange(TRADES.gaps, 0, -1)
+        await redis.delete(str(TRADES))
+        await confirmed(publisher, trade(7))
+    found = [(e.n, e.s, e.event.after_n if e.type == "gap" else e.late) for e in await entries(redis, TRADES)]
+    assert (found[1:], found[0][2], await redis.zrange(TRADES.gaps, 0, -1)) == (
+        [(2, "1", False), (3, "2", False), (4, "x.1", None), (5, "6", False), (6, "4", True), (7, "7", False)],
+        0,
+        before,
+    )
+
+
+async def test_a_stream_that_is_deleted_is_told_as_lost_by_whoever_writes_to_it_next(redis, redis_server):
     async with publishing(redis_server.url) as publisher:
         await confirmed(publisher, trade(1), trade(2))
-        await redis.delete(str(TRADES))
+    await redis.delete(str(TRADES))
+    async with publishing(redis_server.url) as publisher:
         await confirmed(publisher, trade(3))
-    assert [(e.n, e.s, e.event.after_n if e.type == "gap" else None) for e in await entries(redis, TRADES)] == [
-        (1, (await entries(redis, TRADES))[0].s, 2),
-        (2, "3", None),
-    ]
+    assert await said(redis, TRADES) == ["after 0", "3"]
+
+
+@pytest.mark.parametrize("also", [(), (TRADES.state, BOOK.state)])
+async def test_a_stream_that_is_gone_goes_on_where_it_stood_so_that_a_hole_shows(redis, redis_server, also):
+    """Nothing is kept here, and of a book what is kept is of no use without a snapshot."""
+    async with publishing(redis_server.url, durability="none") as publisher:
+        await confirmed(publisher, trade(1), trade(2), snapshot(1), delta(2), delta(3))
+        await redis.delete(str(TRADES), str(BOOK), *also)
+        await confirmed(publisher, trade(4), delta(4))
+        refusals = publisher.take_refusals([TRADES, BOOK])
+    assert [(refusal.key, refusal.last) for refusal in refusals] == [(TRADES, "2"), (BOOK, "3")]
+
+
+async def test_numbers_are_not_given_again_by_a_worker_that_does_not_know_what_the_server_had(tmp_path):
+    """It began after the server did: of what was lost in between, another may have known, who is dead."""
+    with local_redis(*DURABLE) as server:
+        async with publishing(server.url) as publisher:
+            await confirmed(publisher, trade(1), trade(2))
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(server.start)
+            await confirmed(publisher, trade(3))
+        async with publishing(server.url) as publisher:
+            await confirmed(publisher, trade(4))
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+        async with publishing(server.url) as publisher:
+            await confirmed(publisher, trade(5))
+        async with connect(server.url) as redis:
+            assert await said(redis, TRADES) == ["1", "2", "3", "4", "after 4", "5"]
 
 
 async def test_two_producers_that_find_the_same_loss_make_one_generation_of_it(redis, redis_server):

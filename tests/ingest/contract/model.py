@@ -1,6 +1,6 @@
 """What the append script does, written a second time from its description: streams as plain Python values."""
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from ingest.contract.append import Appended
 from ingest.contract.codec import encode
@@ -214,7 +214,11 @@ class Stream(Struct):
         return newest is not None and str(newest) == count
 
     def renewal(self, event):
-        self.renew(event)
+        stands, last = event.first.split(" ")[:2], event.first.split(" ")[2:]
+        if self.renew(structs.replace(event, first=" ".join(stands))) and last:
+            self.last = int(last[0])
+            self.in_sync = False
+            self.gaps = {gap: first for gap, first in self.gaps.items() if first <= self.last}
         return True
 
     def restart(self, event):
@@ -255,16 +259,17 @@ class Server(Struct):
         called = {}
         for event in events:
             called.setdefault(event.key, []).append(event)
-        replies = tuple(self._append(g, key, said, known or {}, fences or {}) for key, said in called.items())
+        replies = tuple(self._append(g, key, said, known or {}, fences or {}, line) for key, said in called.items())
         if line:
             self.lines[line] = number
         return replies
 
-    def _append(self, g, key, events, known, fences):
+    def _append(self, g, key, events, known, fences, line):
         born = key in self.streams
         stream = self.streams.get(key) or Stream(g)
         before, fence = stream.appended, fences.get(key)
-        lost = key in known and (not born or known[key] != stream.g or not stream.entries)
+        gone = born and not stream.entries and (line != "" or key in known)
+        lost = gone or (key in known and (not born or known[key] != stream.g))
         fenced = not lost and None not in (fence, stream.fence) and fence < stream.fence
         handled = 0
         if not lost and not fenced:

@@ -1,38 +1,15 @@
-"""Which server a run has, and what of its data a loss of power would leave."""
+"""What of a server's data a loss of power would leave."""
 
-import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-
-from deploy.local_redis import find_server
 
 _SHIM = Path(__file__).with_name("fsync_shim.c")
 
 
 class NoShim(RuntimeError):
     """The loss of power cannot be simulated here; the message says why."""
-
-
-@contextlib.contextmanager
-def chosen(server: str | None, preload: dict[str, str], folder: Path) -> Iterator[None]:
-    """For the length of a `with`, the server that is found is this one, started with these variables."""
-    if server is None and not preload:
-        yield
-        return
-    path = Path(server).resolve() if server else find_server()
-    launcher = folder / "redis-server"
-    exports = "".join(f"export {name}='{value}'\n" for name, value in preload.items())
-    launcher.write_text(f"#!/bin/sh\n{exports}exec '{path}' \"$@\"\n")
-    launcher.chmod(0o700)
-    before = os.environ["PATH"]
-    os.environ["PATH"] = f"{folder}{os.pathsep}{before}"
-    try:
-        yield
-    finally:
-        os.environ["PATH"] = before
 
 
 class Disk:
@@ -55,6 +32,14 @@ class Disk:
     def preload(self) -> dict[str, str]:
         """What a server needs to be told for its syncs to be noted."""
         return {"LD_PRELOAD": str(self._shim), "FSYNC_NOTES": str(self._notes)}
+
+    def stall(self) -> None:
+        """From now on it takes seconds to sync."""
+        (self._notes / "stall").touch()
+
+    def recover(self) -> None:
+        """It is as fast as ever."""
+        (self._notes / "stall").unlink(missing_ok=True)
 
     def forget(self, data: Path) -> int:
         """The power is gone, the server with it: what was not synced has never been. Returns how many bytes."""

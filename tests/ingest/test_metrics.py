@@ -14,7 +14,7 @@ def test_what_waits_and_whether_the_sockets_do():
     for i in (1, 2):
         publisher.put(trade(i))
     registry = CollectorRegistry()
-    registry.register(_Collector(SimpleNamespace(connections=()), publisher))
+    registry.register(_Collector(SimpleNamespace(connections=()), publisher, None))
     said = dict(line.split() for line in generate_latest(registry).decode().splitlines() if not line.startswith("#"))
     names = ("queued", "full", "spilled", "denied_total", "waited_seconds_total")
     assert [said[f"tickbus_publisher_{name}"] for name in names] == ["2.0", "1.0", "0.0", "0.0", "0.0"]

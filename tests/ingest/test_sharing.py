@@ -111,7 +111,7 @@ async def test_what_is_heard_is_written_under_its_shards_fence(seat):
     one = seat("one")
     await eventually(lambda: share(one) and one.heard.streams)
     fences = one.sharing.member.owned
-    assert one.publisher._fences == {key: fences[shard_of(key.symbol)] for key in STREAMS}
+    assert one.publisher._outbox.fences == {key: fences[shard_of(key.symbol)] for key in STREAMS}
 
 
 async def test_who_ends_hands_over_first(seat):
@@ -171,7 +171,7 @@ async def test_in_a_mirror_everybody_hears_whatever_many_may_write_and_it_has_no
     one, two = (seat(name, mode="mirror", exchange=BooksWithoutIds()) for name in ("one", "two"))
     await eventually(lambda: share(one, two) and one.sharing.written | two.sharing.written == set(BOOKS))
     await eventually(lambda: one.heard.streams | two.heard.streams == set(STREAMS))
-    fenced = set(one.publisher._fences) | set(two.publisher._fences)
+    fenced = set(one.publisher._outbox.fences) | set(two.publisher._outbox.fences)
     assert (one.heard.streams & two.heard.streams, fenced) == (set(TRADES), set(BOOKS))
 
 

@@ -21,7 +21,7 @@ from tests.chaos.disk import Disk
 from tests.chaos.exchange import Exchange
 from tests.chaos.link import Link
 
-_FLOWS_WITHIN_S = 20
+_FLOWS_WITHIN_S = 60
 _SETTLES_WITHIN_S = 75  # an exchange that was asked too much may not answer for a minute
 # Impatient, so that a run sees many lives of a connection; and with little room, so that it sees disks at work.
 _IMPATIENT = {

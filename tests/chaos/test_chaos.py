@@ -13,7 +13,7 @@ from tests.chaos.run import Outcome, play
 from tests.chaos.scene import Setting
 from tests.chaos.strikes import STRIKES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 async def outcome_of(setting, folder, kinds=(), seconds=3, pace=1) -> Outcome:

@@ -191,7 +191,8 @@ class Publisher:
             if mended := await mend(connection, digest, self._outbox.places, self._tail):
                 self._outbox.places |= mended
                 self._outbox.send_tail_again()
-            self._outbox.places |= await doubt(connection, digest, self._exchange, self._outbox.places)
+            places, unsure = self._outbox.places, self._outbox.unsure()
+            self._outbox.places |= await doubt(connection, digest, self._exchange, places, unsure)
             await self._send_and_confirm(connection, digest)
         finally:
             await connection.disconnect(nowait=True)

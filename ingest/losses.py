@@ -10,7 +10,6 @@ from redis.asyncio.connection import AbstractConnection
 from ingest import wire
 from ingest.contract import keys
 from ingest.contract.append import Appended, appended, batch
-from ingest.contract.codec import pairs
 from ingest.contract.events import Event, Gap
 from ingest.contract.keys import StreamKey, parse_key
 from ingest.tail import Place, Tail
@@ -58,17 +57,12 @@ async def mend(
 
 
 async def doubt(
-    connection: AbstractConnection,
-    digest: str,
-    exchange: str,
-    places: Mapping[StreamKey, Place],
-    unsure: Mapping[StreamKey, Collection[str]],
+    connection: AbstractConnection, digest: str, exchange: str, places: Mapping[StreamKey, Place]
 ) -> dict[StreamKey, Place]:
     """Once after each start of the server: begin a new generation in every stream that stands elsewhere than we know.
 
     It may have lost something that only others knew of, who may be dead: numbers that they were told must not be given
-    again. `unsure` are the identities of what we sent and heard no reply to: as far as a stream is ahead by these, all
-    is well. Where the streams now stand that began anew.
+    again. Where these streams stand now.
     """
     run_id = _RUN_ID.search((await wire.ask(connection, "INFO", "server")).decode())
     if run_id is None or await wire.ask(connection, "GET", keys.run(exchange)) == run_id[0].encode():
@@ -76,13 +70,8 @@ async def doubt(
     await wire.say(connection, "SMEMBERS", keys.streams(exchange))
     streams = [parse_key(member.decode()) for member in await connection.read_response()]
     found = await _look(connection, [key for key in streams if key.channel not in keys.SERVICES])
-    elsewhere = {
-        key: place for key, (place, exists) in found.items() if exists and place not in (_NOWHERE, places.get(key))
-    }
     doubtful = {
-        key: place
-        for key, place in elsewhere.items()
-        if not await _is_ours(connection, key, place, places.get(key), unsure.get(key, ()))
+        key: place for key, (place, exists) in found.items() if exists and place not in (_NOWHERE, places.get(key))
     }
     now: tuple[Appended, ...] = ()
     if doubtful:
@@ -94,18 +83,6 @@ async def doubt(
         now = appended(renewed, await connection.read_response())
     await wire.ask(connection, "SET", keys.run(exchange), run_id[0])
     return {stream.key: Place(stream.g, stream.n, stream.last) for stream in now if stream.appended and stream.g}
-
-
-async def _is_ours(
-    connection: AbstractConnection, key: StreamKey, found: Place, known: Place | None, unsure: Collection[str]
-) -> bool:
-    """Whether all that stands behind the place that we know is what we sent last."""
-    ahead = found.n - (known.n if known and known.g == found.g else 0)
-    if not 0 < ahead <= len(unsure):
-        return False
-    await wire.say(connection, "XREVRANGE", str(key), "+", "-", "COUNT", str(ahead))
-    entries = await connection.read_response()
-    return len(entries) == ahead and all(pairs(fields)[b"s"].decode() in unsure for _, fields in entries)
 
 
 async def _look(connection: AbstractConnection, streams: Collection[StreamKey]) -> dict[StreamKey, tuple[Place, bool]]:

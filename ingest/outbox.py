@@ -98,14 +98,6 @@ class Outbox:
             self.backlog.give_up({refusal.key for refusal in taken})
         return taken
 
-    def unsure(self) -> dict[StreamKey, set[str]]:
-        """The identities of what was sent and may not have been carried out."""
-        identities: dict[StreamKey, set[str]] = {}
-        for flush in self.backlog.unconfirmed:
-            for key in flush.batch.streams:
-                identities.setdefault(key, set()).update(flush.batch.identities(key))
-        return identities
-
     def begin_line(self) -> deque[Flush]:
         """A new connection; returns what has to be sent first, as it was not confirmed on the one before."""
         self._counters.connects += 1

@@ -191,8 +191,7 @@ class Publisher:
             if mended := await mend(connection, digest, self._outbox.places, self._tail):
                 self._outbox.places |= mended
                 self._outbox.send_tail_again()
-            places, unsure = self._outbox.places, self._outbox.unsure()
-            self._outbox.places |= await doubt(connection, digest, self._exchange, places, unsure)
+            self._outbox.places |= await doubt(connection, digest, self._exchange, self._outbox.places)
             await self._send_and_confirm(connection, digest)
         finally:
             await connection.disconnect(nowait=True)

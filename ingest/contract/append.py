@@ -69,10 +69,6 @@ class Batch(Struct, frozen=True):
                 begin, _, end = str(first).partition("-")
                 yield int(begin), int(end)
 
-    def identities(self, key: StreamKey) -> list[str]:
-        """The `s` of each entry of this stream."""
-        return [str(s) for s in self.streams[key][2::_ARGUMENTS_PER_ENTRY]]
-
     def arguments(
         self,
         known: Mapping[StreamKey, str] = _NOTHING,

@@ -20,6 +20,7 @@
 local SNAPSHOT_EVERY_MS = 10000
 local WINDOW = 2000
 local LINE_SECONDS = 3600
+local ANOTHER_SERIES = 1000000 -- ids so far behind are no ids of ours sent twice: the exchange counts anew, or did
 
 -- Calls in flight together must not overtake one that failed (memory was full, then was not): a ticker or a candle of
 -- the later call would make the earlier one's look old. So each call of a line follows the one before it, or fails.
@@ -78,7 +79,7 @@ end
 -- An event that was given up for lost, and has come after all: it takes its ids out of their registered gap.
 local function late(state, kind, s, data, first, last)
   local gap, from, to = gap_around(state, first, last)
-  if not gap then return end
+  if not gap then return false end
   xadd(state, kind, s, data, true)
   local gaps = state.key .. ':gaps'
   redis.call('ZREM', gaps, gap)
@@ -88,6 +89,7 @@ local function late(state, kind, s, data, first, last)
   if tonumber(to) > tonumber(last) then
     redis.call('ZADD', gaps, string.format('%.0f', last + 1), string.format('%.0f-%s', last + 1, to))
   end
+  return true
 end
 
 local function register(state, kind, s, data, from, to)
@@ -131,8 +133,7 @@ function rules.dense(state, kind, s, first, data)
   if state.last then
     local last = tonumber(state.last)
     if tonumber(s) <= last then
-      late(state, kind, s, data, first, s)
-      return true
+      return late(state, kind, s, data, first, s) or last - s <= ANOTHER_SERIES
     end
     if tonumber(first) ~= last + 1 then return false end
   end
@@ -142,7 +143,7 @@ function rules.dense(state, kind, s, first, data)
 end
 
 function rules.range(state, kind, s, first, data)
-  if state.last and tonumber(s) <= tonumber(state.last) then return true end
+  if state.last and tonumber(s) <= tonumber(state.last) then return state.last - s <= ANOTHER_SERIES end
   if state.live ~= '1' or tonumber(first) > tonumber(state.last) + 1 then return false end
   xadd(state, kind, s, data)
   set(state, 'last', s)

@@ -7,6 +7,7 @@ from ingest.contract.codec import encode
 from ingest.contract.events import Snapshot
 
 WINDOW = 2000
+ANOTHER_SERIES = 1_000_000
 CLOSED = float("inf")
 
 
@@ -82,7 +83,7 @@ class Stream(Struct):
     def dense(self, event):
         s, first = int(event.s), int(event.first)
         if self.last is not None and s <= self.last:
-            return self.late(event, first, s)
+            return (self.around(first, s) and self.late(event, first, s)) or self.last - s <= ANOTHER_SERIES
         if self.last is not None and first != self.last + 1:
             return False
         self.last = s
@@ -91,7 +92,7 @@ class Stream(Struct):
     def range(self, event):
         s, first = int(event.s), int(event.first)
         if self.last is not None and s <= self.last:
-            return True
+            return self.last - s <= ANOTHER_SERIES
         if not self.in_sync or first > self.last + 1:
             return False
         self.last = s

@@ -446,6 +446,17 @@ def test_a_series_that_begins_anew_forgets_the_ids_and_gaps_of_the_old_one(real)
     )
 
 
+def test_what_is_a_million_ids_behind_is_refused_and_no_duplicate(real):
+    """Its writer knows a series that the server has forgotten: it must not go on unheard."""
+    real.append("g", trade(8), gap(TRADES, 9, 2_000_000), trade(2_000_001), snapshot(2_000_001))
+    far = real.append("g", trade(8), delta(8, 1_000_000))
+    near = real.append("g", trade(1_999_999), trade(10), delta(8, 1_000_001))
+    assert ([reply.refused for reply in (*far, *near)], real.identities(TRADES)) == (
+        [True, True, False, False],
+        ["8", "x.9", "2000001", "1999999", "10"],
+    )
+
+
 def test_what_is_of_the_old_series_does_not_join_the_new_one(real):
     real.append("g1", trade(8), trade(9), snapshot(900))
     real.append("g2", restart(TRADES, "y.1", "restart", "g1 2 2"), restart(BOOK, "y.2", "restart", "g1 1 4"))

@@ -28,6 +28,7 @@ Fields = dict[bytes, bytes]
 
 _COLUMNS = ("lost", "doubled", "inverted", "unfounded", "wrong")
 _EXAMPLES = 8
+_SILENCE_NS = 1_000_000_000
 _ANEW = re.compile(r"~\d+")
 """In the name of a source that has begun to count anew."""
 
@@ -74,16 +75,12 @@ def judge(key: str, past: Past, lives: Sequence[Truth]) -> Verdict:
     ]
     if channel in ("trades", "orderbook"):
         findings += _registries(past, chapters)
-    series = list(_series(whole))
-    if len(series) != len(lives):
-        findings.append(
-            ("wrong", f"the exchange began anew {len(lives) - 1} times, the stream {len(series) - 1} times")
-        )
+    if len(lives) == 1 or channel in ("trades", "orderbook"):
+        findings += _lives(channel, whole, lives)
     else:
-        for life, (part, truth) in enumerate(zip(series, lives, strict=True), 1):
-            findings += _complete(channel, part, truth, goes_on=life < len(lives))
-        for life, part, raw in _parts(past, chapters, whole):
-            findings += _sound(key, part, raw, lives[life])
+        findings += _complete(channel, whole, lives[0], goes_on=False)
+    for life, part, raw in _parts(past, chapters, lives):
+        findings += _sound(key, part, raw, lives[life])
     return Verdict(
         key=key,
         emitted=sum(len(truth.emitted) for truth in lives),
@@ -111,20 +108,38 @@ def _series(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         yield list(entries[first:last])
 
 
+def _lives(channel: str, whole: Sequence[Entry], lives: Sequence[Truth]) -> Iterator[Finding]:
+    """Each of the exchange's lives is in the stream, and whole.
+
+    One may begin more than once: where Redis forgot that it had, and the end of the one before was written again.
+    """
+    parts: dict[int, list[Entry]] = {life: [] for life in range(len(lives))}
+    for part in _series(whole):
+        parts[_life(part, lives)] += part
+    for life, part in parts.items():
+        if not part and lives[life].emitted:
+            yield "wrong", f"the exchange began anew {len(lives) - 1} times, of time {life} the stream says nothing"
+        else:
+            yield from _complete(channel, part, lives[life], goes_on=life < len(lives) - 1)
+
+
+def _life(part: Sequence[Entry], lives: Sequence[Truth]) -> int:
+    """To which a part belongs: that whose ids are nearest."""
+    number = next((int(entry.s) for entry in part if entry.s.isdigit()), None)
+    if number is None or len(lives) == 1:
+        return 0
+    begins = [int(life.emitted[0].s) if life.emitted else 1 << 60 for life in lives]
+    return min(range(len(lives)), key=lambda life: abs(begins[life] - number))
+
+
 def _parts(
-    past: Past, chapters: Sequence[Sequence[Entry]], whole: Sequence[Entry]
+    past: Past, chapters: Sequence[Sequence[Entry]], lives: Sequence[Truth]
 ) -> Iterator[tuple[int, list[Entry], dict[str, Fields]]]:
     """Each chapter cut likewise, as read and as it stood there, and to which of the exchange's lives a part belongs."""
-    begun = {entry.s: life for life, entry in enumerate(filter(_begins_anew, whole), 1)}
-    life = 0
     for chapter, entries in zip(past.chapters, chapters, strict=True):
         raw = {entry_id.decode(): fields for entry_id, fields in chapter.entries}
-        first, *later = _series(entries)
-        life = begun[later[0][0].s] - 1 if later else life
-        yield life, first, raw
-        for part in later:
-            life = begun[part[0].s]
-            yield life, part, raw
+        for part in _series(entries):
+            yield _life(part, lives), part, raw
 
 
 def _begins_anew(entry: Entry) -> bool:
@@ -237,9 +252,10 @@ def _renamed(entries: Sequence[Entry], witnessed: Iterable[RawEntry]) -> Iterato
 
 
 def _tickers(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iterator[Finding]:
-    """Of each source what it said, up to the last; where some of it is left out, `stale` or a loss of Redis's is told.
+    """Of each source what it said, up to the last; where it is silent, `stale` or a loss of Redis's is told.
 
-    A `stale` where nothing was left out is harmless: nobody listened for a while, and nothing was said.
+    A few that are left out are none: a newer one of another writer has come first. A `stale` where nothing was left out
+    is harmless: nobody listened for a while, and nothing was said.
     """
     said = {record.s: i for i, record in enumerate(emitted)}
     there = {_ANEW.sub("", entry.s) for entry in entries if isinstance(entry.event, Ticker)}
@@ -250,6 +266,7 @@ def _tickers(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iter
         if s not in there:
             missing[_source(s)].append(i)
     heard: dict[str, int] = {}
+    heard_ns: dict[str, int] = {}
     silent: set[str] = set()
     for entry in entries:
         if _is_silence(entry):
@@ -263,7 +280,9 @@ def _tickers(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iter
             continue
         now, before = said[s], heard.get(source, said[s])
         left_out = bisect_left(missing[source], now) - bisect_right(missing[source], before)
-        if left_out > 0 and source not in silent:
+        quiet_ns = entry.event.received_ns - heard_ns.get(source, entry.event.received_ns)
+        heard_ns[source] = entry.event.received_ns
+        if left_out > 0 and quiet_ns > _SILENCE_NS and source not in silent:
             yield "lost", f"{left_out} tickers before {s} are not there, and nothing says that it was silent"
         heard[source] = now
         silent.discard(source)

@@ -1,6 +1,7 @@
 """The oracle on streams that were spoilt in one way each."""
 
 import pytest
+from msgspec import structs
 
 from ingest.contract.codec import encode
 from ingest.contract.events import Candle, Delta, Gap, Snapshot, Status, Ticker, Trade
@@ -90,18 +91,35 @@ def test_a_number_that_means_another_event_than_before_is_found():
     assert found(TRADES, ALL, TRADED, witnessed=raw([trade(1), trade(3)])) == {"wrong": 1}
 
 
-NEW = [trade(i) for i in range(1, 4)]
+def traded(ids):
+    """As an exchange said them, and as a stream has them."""
+    said = [structs.replace(TRADED.emitted[0], s=str(i), first=str(i), exchange_ns=i) for i in ids]
+    return Truth(said), [trade(i) for i in ids]
+
+
 ANEW_SAID = entry("x.1", Gap(reason="series_restart"))
+ANEW_AGAIN = entry("x.2", Gap(reason="series_restart"))
 
 
 def test_after_the_exchange_began_anew_the_stream_has_to_say_so():
-    again = Past([Chapter(raw([*ALL, *NEW]), [])])
-    said = Past([Chapter(raw([*ALL, ANEW_SAID, *NEW]), [])])
-    end_unheard = Past([Chapter(raw([*ALL[:5], ANEW_SAID, *NEW]), [])])
-    middle_unheard = Past([Chapter(raw([*ALL[:5], *ALL[6:], ANEW_SAID, *NEW]), [])])
-    lives = [TRADED, Truth(TRADED.emitted[:3])]
-    verdicts = [judge(TRADES, past, lives).good for past in (again, said, end_unheard, middle_unheard)]
-    assert verdicts == [False, True, True, False]
+    (one, old), (other, new) = traded(range(9001, 9010)), traded(range(1, 4))
+    streams = {
+        "not said": [*old, *new],
+        "said": [*old, ANEW_SAID, *new],
+        "its end unheard": [*old[:5], ANEW_SAID, *new],
+        "a part unheard": [*old[:5], *old[6:], ANEW_SAID, *new],
+        "nothing of the new one": old,
+        "said again, as Redis forgot it": [*old, ANEW_SAID, *new[:1], ANEW_AGAIN, *new[1:]],
+    }
+    good = {name: judge(TRADES, Past([Chapter(raw(told), [])]), [one, other]).good for name, told in streams.items()}
+    assert good == {
+        "not said": False,
+        "said": True,
+        "its end unheard": True,
+        "a part unheard": False,
+        "nothing of the new one": False,
+        "said again, as Redis forgot it": True,
+    }
 
 
 def delta(last, price="100", amount="1", epoch=1):
@@ -146,8 +164,10 @@ def test_of_a_book_it_finds(entries, registered, columns):
     assert found(BOOK, entries, CHANGED, registered=registered) == columns
 
 
-def ticker(s):
-    return entry(s, Ticker(received_ns=1, bid="1", bid_amount="2"))
+def ticker(s, received_ns=None):
+    """Six tenths of a second after one another, unless it says otherwise."""
+    usual_ns = int(s.rpartition(".")[2]) * 600_000_000
+    return entry(s, Ticker(received_ns=received_ns or usual_ns, bid="1", bid_amount="2"))
 
 
 TICKED = Truth([ledger.Ticker(key=TICKER, s=f"book.{i}", first="", bid="1", bid_amount="2") for i in range(1, 6)])
@@ -165,6 +185,7 @@ def stale(i):
         pytest.param([1, stale(1), 3, 4, 5], {}, id="a silence that is said"),
         pytest.param([1, 2, stale(1), 3, 4, 5], {}, id="silent while nothing was said"),
         pytest.param([1, 3, 4, 5], {"lost": 1}, id="a silence that is not said"),
+        pytest.param([1, ticker("book.3", 700_000_000), 4, 5], {}, id="one that a newer one has overtaken"),
         pytest.param([stale(1), 1, 3, 4, 5], {"lost": 1}, id="a silence said of another time"),
         pytest.param([1, stale(1), 3, 5], {"lost": 1}, id="one of two silences"),
         pytest.param([1, stale(1), stale(2), 3, 4, 5], {"wrong": 1}, id="a silence said twice"),

@@ -99,7 +99,7 @@ async def test_a_book_without_a_stream_is_not_live(redis):
 async def test_a_gap_ends_the_book_until_the_next_snapshot(redis):
     await append(redis, [snapshot(1), delta(2)])
     live = await refreshed(redis)
-    await append(redis, [gap(3, 5)])
+    await append(redis, [gap(3, 8)])
     await live.refresh(redis)
     broken = live.live, (await refreshed(redis)).live
     await append(redis, [snapshot(8, bids=(("98", "3"),)), delta(9, bids=(("97", "4"),))])

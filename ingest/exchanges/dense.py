@@ -37,6 +37,8 @@ class DenseTrades:
         self._below: dict[int, Trade] = {}
         self._doubt_at = NEVER
         self._restarting = False
+        self._look_back_to: int | None = None
+        """A new series is certain; from here on it is asked for, to know where it begins."""
         self._begun: int | None = None
         """Where the series began, if it was this conversation that saw it begin."""
 
@@ -66,7 +68,7 @@ class DenseTrades:
         if self._asked is None and min(self._fetch_at, self._doubt_at) <= now_ns and self.last is not None:
             doubtful = self._fetch_at > now_ns
             self._fetch_at = self._doubt_at = NEVER
-            self._asked = TradesWanted(None if doubtful else self.last + 1)
+            self._asked = TradesWanted(None if doubtful else self._look_back_to or self.last + 1)
             wanted.append(self._asked)
         return wanted
 
@@ -111,6 +113,8 @@ class DenseTrades:
             return []
         if asked.first is None:
             return self._compare(rows, now_ns)
+        if self._look_back_to is not None:
+            return self._begin(rows, now_ns)
         if asked.first > self.last + 1:  # the stream was found behind meanwhile
             self._fetch_at = now_ns
             return []
@@ -134,7 +138,9 @@ class DenseTrades:
     def failed(self, reason: str, now_ns: int) -> list[Event]:
         """No usable answer came: try again later, and in the end register the loss."""
         self._asked = None
-        if self._below:
+        if self._look_back_to is not None:
+            self._fetch_at = now_ns + _RETRY_NS
+        elif self._below:
             self._doubt_at = now_ns + DOUBT_NS
         if not self._ahead:
             return []
@@ -149,6 +155,7 @@ class DenseTrades:
         """The stream stands at `position`: what was said after it is fetched again."""
         self._ahead.clear()
         self._restarting = False
+        self._look_back_to = None
         self._doubt_at = NEVER
         self._hold.end()
         self.last = None if position is None else int(position)
@@ -202,6 +209,7 @@ class DenseTrades:
     def _trust(self) -> None:
         self._below.clear()
         self._doubt_at = NEVER
+        self._look_back_to = None
         if self._restarting:
             self._restarting = False
             self._hold.end()
@@ -212,12 +220,19 @@ class DenseTrades:
         if rows and rows[-1][0] >= self.last:
             self._trust()
         elif rows and self._below:
-            for trade_id, trade in rows:
-                self._below.setdefault(trade_id, structs.replace(trade, backfilled=True))
-            self._restarting = True
-            self._hold.begin(now_ns)
+            self._look_back_to = max(1, rows[-1][0] + 1 - BACKFILLED_TRADES)
+            self._fetch_at = now_ns
         elif self._below:
             self._doubt_at = now_ns + DOUBT_NS
+        return []
+
+    def _begin(self, rows: list[tuple[int, Trade]], now_ns: int) -> list[Event]:
+        """The oldest trades of the new series, as far back as is worth it: many may have come unheard."""
+        self._look_back_to = None
+        for trade_id, trade in rows:
+            self._below.setdefault(trade_id, structs.replace(trade, backfilled=True))
+        self._restarting = True
+        self._hold.begin(now_ns)
         return []
 
     def _restart(self, standing: Standing | None, now_ns: int) -> list[Event]:

@@ -132,39 +132,44 @@ def test_an_exchange_that_counts_anew_begins_a_series_with_all_that_rest_knows_o
     some = trades("5000")
     heard = [*some.trade(3, TRADE, 0), *some.trade(4, TRADE, 0)]
     doubted = some.wants(FAR_DOUBT_NS)
-    compared = [*some.fetched([(2, TRADE), (3, TRADE)], FAR_DOUBT_NS), *some.wants(FAR_DOUBT_NS)]
+    compared = [*some.fetched([(3, TRADE), (4, TRADE)], FAR_DOUBT_NS), *some.wants(FAR_DOUBT_NS)]
+    looked_back = [*some.fetched([(2, TRADE), (3, TRADE)], FAR_DOUBT_NS), *some.wants(FAR_DOUBT_NS)]
     begun = some.located(stands_at(5000), FAR_DOUBT_NS)
-    assert (heard, doubted, compared, [*begun, *some.trade(5, TRADE, 0)], some.due()) == (
+    assert (heard, doubted, compared, looked_back, [*begun, *some.trade(5, TRADE, 0)], some.due()) == (
         [],
         [TradesWanted(None)],
+        [TradesWanted(1)],
         [Locate(KEY)],
         [restart(1, "g", 7, 1), said(2, backfilled=True), said(3), said(4), said(5)],
         NEVER,
     )
 
 
+def certain(some, *newest):
+    """REST knows of these, and of no others."""
+    for _ in range(2):
+        some.wants(FAR_DOUBT_NS)
+        some.fetched([(i, TRADE) for i in newest], FAR_DOUBT_NS)
+    assert some.wants(FAR_DOUBT_NS) == [Locate(KEY)]
+
+
 def test_a_series_that_another_writer_has_begun_is_joined():
     some = trades("5000")
     some.trade(3, TRADE, 0)
-    some.wants(FAR_DOUBT_NS)
-    some.fetched([(3, TRADE), (4, TRADE)], FAR_DOUBT_NS)
-    some.wants(FAR_DOUBT_NS)
+    certain(some, 3, 4)
     assert some.located(stands_at(3), FAR_DOUBT_NS) == [said(4, backfilled=True)]
 
 
 def test_a_series_begun_on_a_stream_that_moved_is_begun_again_where_it_began():
     some = trades("5000")
     some.trade(3, TRADE, 0)
-    some.wants(FAR_DOUBT_NS)
-    some.fetched([(3, TRADE)], FAR_DOUBT_NS)
+    certain(some, 3)
     some.located(stands_at(5000), FAR_DOUBT_NS)
     some.refused("6000", 0)
     some.wants(0)
     some.fetched([], 0)
     some.trade(5, TRADE, 0)
-    some.wants(FAR_DOUBT_NS)
-    some.fetched([(4, TRADE), (5, TRADE)], FAR_DOUBT_NS)
-    some.wants(FAR_DOUBT_NS)
+    certain(some, 4, 5)
     begun = some.located(stands_at(6000), FAR_DOUBT_NS)
     missing = alone(some, 2, FAR_DOUBT_NS)
     assert (begun, missing, some.fetched([(3, TRADE)], 0)) == (

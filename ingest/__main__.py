@@ -28,7 +28,7 @@ from ingest.contract.keys import parse_symbol
 from ingest.exchanges import EXCHANGES
 from ingest.exchanges.exchange import Stop
 from ingest.exchanges.symbols import UnknownSymbols
-from ingest.limits import TokenBucket
+from ingest.limits import budgets
 from ingest.metrics import serve_metrics
 from ingest.publisher import CannotAppend, Publisher
 from ingest.rest import Rest
@@ -171,9 +171,8 @@ async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:
         # In containers host and pid may be the same again after a crash; what died is not to be taken for what lives.
         writer=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
     )
-    rest = Rest(
-        _address(settings.rest_url, exchange.rest_url), TokenBucket(exchange.weight_at_once, exchange.weight_per_s)
-    )
+    limits = budgets(redis, exchange.name, exchange.limits, settings.address)
+    rest = Rest(_address(settings.rest_url, exchange.rest_url), limits.weight)
     sharing = None
     if settings.shard_mode == "lease" or exchange.single_writer.intersection(settings.channels):
         name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
@@ -194,6 +193,7 @@ async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:
         ),
         publisher=publisher,
         rest=rest,
+        budgets=limits,
         sharing=sharing,
     )
     if settings.metrics_port:

@@ -12,7 +12,7 @@ import structlog
 from msgspec import Struct
 from redis.exceptions import RedisError
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from ingest.backoff import Backoff
 from ingest.contract.events import Event, Status
@@ -30,6 +30,7 @@ from ingest.exchanges.exchange import (
     SkipFrame,
     Standing,
 )
+from ingest.limits import Budgets
 from ingest.publisher import Publisher
 from ingest.rest import Rest
 from ingest.tasks import pause, unless
@@ -80,8 +81,9 @@ class Counters(Struct):
 
 
 class _Errands(NamedTuple):
-    """What a conversation waits for an answer to; bounded, one of each for each stream."""
+    """What a conversation wants done; bounded, one of each for each stream."""
 
+    sends: asyncio.Queue[Send]
     fetches: asyncio.Queue[Fetch]
     looks: asyncio.Queue[Locate | None]
 
@@ -101,6 +103,7 @@ class Connection:
         patience: Patience,
         publisher: Publisher,
         rest: Rest,
+        budgets: Budgets,
     ) -> None:
         self.name = name
         self.state = State.DISCONNECTED
@@ -117,6 +120,7 @@ class Connection:
         self._patience = patience
         self._publisher = publisher
         self._rest = rest
+        self._budgets = budgets
         self._failures = 0
         self._heard_ns = 0
         self._logged_s = 0.0
@@ -159,6 +163,9 @@ class Connection:
         while self.streams and not stopping.is_set():
             if self._publisher.full:  # what would be heard, and each attempt to hear it, had nowhere to go
                 await unless(stopping, self._publisher.room())
+            await unless(stopping, self._budgets.connects.spend())
+            if stopping.is_set() or not self.streams:
+                break
             conversation = self._converse()
             wait_s = 0.0
             try:
@@ -200,6 +207,10 @@ class Connection:
             )
         except InvalidURI as bad:
             raise OSError(str(bad)) from bad
+        except InvalidStatus as refused:
+            answer = refused.response
+            await self._budgets.connects.obey(answer.status_code, answer.headers.get("Retry-After", ""))
+            raise
         self._change(State.CONNECTED, self._url)
         try:
             yield socket
@@ -208,16 +219,17 @@ class Connection:
 
     async def _talk(self, socket: ClientConnection, conversation: Conversation, stopping: asyncio.Event) -> None:
         """Read, tick and fetch side by side; the first to end ends all, and its error is the reason."""
-        errands = _Errands(asyncio.Queue(), asyncio.Queue())
+        errands = _Errands(asyncio.Queue(), asyncio.Queue(), asyncio.Queue())
         self._heard_ns = time.time_ns()
         self._silent = False
-        await self._do(socket, errands, conversation.greet(self._heard_ns))
+        self._do(errands, conversation.greet(self._heard_ns))
         tasks = [
             asyncio.create_task(self._read(socket, errands, conversation)),
-            asyncio.create_task(self._tick(socket, errands, conversation)),
-            *(asyncio.create_task(self._fetch(socket, errands, conversation)) for _ in range(_FETCHERS)),
+            asyncio.create_task(self._tick(errands, conversation)),
+            asyncio.create_task(self._say(socket, errands)),
+            *(asyncio.create_task(self._fetch(errands, conversation)) for _ in range(_FETCHERS)),
         ]
-        looking = asyncio.create_task(self._look(socket, errands, conversation))
+        looking = asyncio.create_task(self._look(errands, conversation))
         asked = asyncio.create_task(stopping.wait())
         try:
             await asyncio.wait([*tasks, looking, asked], return_when=asyncio.FIRST_COMPLETED)
@@ -249,27 +261,27 @@ class Connection:
                     if output.key in unheard:
                         self._heard(output)
                 else:
-                    await self._do(socket, errands, (output,))
+                    self._do(errands, (output,))
             if self._failures and any(map(_flows, outputs)):
                 self._failures = 0
             if publisher.full:
                 await publisher.room()
 
-    async def _tick(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> None:
+    async def _tick(self, errands: _Errands, conversation: Conversation) -> None:
         while self.streams:
             await asyncio.sleep(_TICK_S)
             now_ns = time.time_ns()
             if now_ns - self._heard_ns > self._patience.timeout_s * 1e9 and not self._publisher.full:
                 raise Reconnect(f"silent for {self._patience.timeout_s:g} s")
             if self._carried != self.streams:
-                await self._do(socket, errands, self._catch_up(conversation, now_ns))
+                self._do(errands, self._catch_up(conversation, now_ns))
             if not conversation.acknowledged():
                 self._settled_ns = now_ns
             for refusal in self._publisher.take_refusals(self.streams):
                 log.warning("stream stands elsewhere", stream=str(refusal.key), last=refusal.last)
-                await self._do(socket, errands, conversation.refused(refusal.key, refusal.last, now_ns))
+                self._do(errands, conversation.refused(refusal.key, refusal.last, now_ns))
             if conversation.due() <= now_ns and not self._publisher.full:
-                await self._do(socket, errands, conversation.tick(now_ns))
+                self._do(errands, conversation.tick(now_ns))
 
     def _catch_up(self, conversation: Conversation, now_ns: int) -> Sequence[Output]:
         """Converse about what is to be carried now; what neither came nor went does not notice."""
@@ -280,15 +292,23 @@ class Connection:
         self._unheard.difference_update(gone)
         return [*conversation.unsubscribe(gone, now_ns), *conversation.subscribe(come, now_ns)]
 
-    async def _fetch(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> NoReturn:
+    async def _say(self, socket: ClientConnection, errands: _Errands) -> NoReturn:
+        """Apart from who reads, which does not wait for the exchange's leave."""
+        while True:
+            send = await errands.sends.get()
+            if self._budgets.messages:
+                await self._budgets.messages.spend()
+            await socket.send(send.text)
+
+    async def _fetch(self, errands: _Errands, conversation: Conversation) -> NoReturn:
         while True:
             fetch = await errands.fetches.get()
             answer = await self._rest.get(fetch)
             if not isinstance(answer, bytes):
                 log.warning("fetch failed", exchange=self._exchange.name, path=fetch.path, reason=answer.reason)
-            await self._do(socket, errands, conversation.fetched(fetch.tag, answer, time.time_ns()))
+            self._do(errands, conversation.fetched(fetch.tag, answer, time.time_ns()))
 
-    async def _look(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> None:
+    async def _look(self, errands: _Errands, conversation: Conversation) -> None:
         """Apart from the fetches, which may have to wait for the exchange's leave. Ends when asked by None."""
         while locate := await errands.looks.get():
             key = locate.key
@@ -296,15 +316,15 @@ class Connection:
                 standing = (await self._publisher.standings([key])).get(key, Standing("-", 0))
             except (RedisError, OSError):
                 standing = None
-            await self._do(socket, errands, conversation.located(key, standing, time.time_ns()))
+            self._do(errands, conversation.located(key, standing, time.time_ns()))
 
-    async def _do(self, socket: ClientConnection, errands: _Errands, outputs: Sequence[Output]) -> None:
+    def _do(self, errands: _Errands, outputs: Sequence[Output]) -> None:
         for output in outputs:
             if isinstance(output, Event):
                 self._publisher.put(output)
                 self._heard(output)
             elif isinstance(output, Send):
-                await socket.send(output.text)
+                errands.sends.put_nowait(output)
             elif isinstance(output, Fetch):
                 errands.fetches.put_nowait(output)
             else:

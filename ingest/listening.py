@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from ingest.connection import Connection, Patience
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.exchange import Exchange, Instrument, Plan
+from ingest.limits import Budgets
 from ingest.publisher import Publisher
 from ingest.rest import Rest
 from ingest.tasks import Crew
@@ -23,6 +24,7 @@ class Listening:
         patience: Patience,
         publisher: Publisher,
         rest: Rest,
+        budgets: Budgets,
         stopping: asyncio.Event,
     ) -> None:
         """`instruments` knows every symbol before it is heard; `stopping` ends all connections."""
@@ -33,6 +35,7 @@ class Listening:
         self._patience = patience
         self._publisher = publisher
         self._rest = rest
+        self._budgets = budgets
         self._stopping = stopping
         self._crew = Crew()
         self._opened = 0
@@ -74,6 +77,7 @@ class Listening:
             patience=self._patience,
             publisher=self._publisher,
             rest=self._rest,
+            budgets=self._budgets,
         )
         self._crew.start(connection.run(self._stopping))
         return connection

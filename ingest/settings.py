@@ -51,6 +51,12 @@ class IngestSettings(BaseSettings):
     )
     stream_url: WebSocketUrl | None = Field(None, description="Another WebSocket address than the exchange's own")
     rest_url: HttpUrl | None = Field(None, description="Another REST address than the exchange's own")
+    address: str = Field(
+        "",
+        pattern=r"^[\w.-]*$",
+        description="A name for this machine's public address, where workers of several share a Redis: the exchange's "
+        "limits are for each address",
+    )
     timeout_s: float = Field(30, gt=0, description="For a connection to open, and for anything at all to come over it")
     ping_every_s: float = Field(30, gt=0, description="Between pings of ours")
     pong_within_s: float = Field(10, gt=0, description="For a pong, before the connection counts as dead")

@@ -11,6 +11,7 @@ from ingest.connection import Connection, Patience
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.exchange import Exchange, FetchFailed, Instrument, SkipFrame
 from ingest.exchanges.symbols import find
+from ingest.limits import Budgets
 from ingest.listening import Listening
 from ingest.publisher import Publisher
 from ingest.rest import Rest
@@ -35,6 +36,7 @@ class Worker:
         patience: Patience,
         publisher: Publisher,
         rest: Rest,
+        budgets: Budgets,
         sharing: Sharing | None = None,
     ) -> None:
         """`sharing` where other workers of the exchange matter to it."""
@@ -45,6 +47,7 @@ class Worker:
         self._patience = patience
         self._publisher = publisher
         self._rest = rest
+        self._budgets = budgets
         self._sharing = sharing
         self._listening: Listening | None = None
 
@@ -84,6 +87,7 @@ class Worker:
             patience=self._patience,
             publisher=self._publisher,
             rest=self._rest,
+            budgets=self._budgets,
             stopping=ended,
         )
         await together(stopping, self._listening.run(), self._choose(self._listening, stopping, ended))

@@ -35,6 +35,8 @@ from ingest.exchanges.exchange import (
     Fetch,
     FetchFailed,
     Instrument,
+    Limit,
+    Limits,
     Output,
     Plan,
     Reconnect,
@@ -72,9 +74,8 @@ class Binance:
     stream_url = "wss://stream.binance.com:9443"
     rest_url = "https://api.binance.com"
     channels = frozenset({"trades", "ticker", "orderbook", *(f"candles-{interval}" for interval in INTERVALS)})
-    # 6,000 a minute for an address, which other processes may share.
-    weight_at_once = 2_000.0
-    weight_per_s = 50.0
+    # Of 6,000 a minute, and of 300 connections in five minutes.
+    limits = Limits(weight=Limit(1_500, 50), connects=Limit(50, 0.6))
     # After a close for too many messages, a connection within two minutes is closed again.
     wait_after: Mapping[int, float] = {1008: 120.0}
     single_writer = frozenset[str]()

@@ -7,14 +7,21 @@ from contextlib import asynccontextmanager
 from ingest.backoff import Backoff
 from ingest.connection import Patience
 from ingest.exchanges import EXCHANGES
-from ingest.limits import TokenBucket
+from ingest.exchanges.exchange import Limit, Limits
+from ingest.limits import Budgets, budgets
 from ingest.publisher import Publisher
 from ingest.rest import Rest
 from ingest.spill import Spill
 from ingest.worker import Worker
 
 CHANNELS = ("trades", "ticker", "orderbook", "candles-1m")
+PLENTY = Limits(weight=Limit(10_000, 10_000), connects=Limit(10_000, 10_000))
 QUICK = Patience(backoff=Backoff(first_s=0.05, most_s=0.2))
+
+
+def plenty(redis, name: str = "binance") -> Budgets:
+    """Limits that no test reaches."""
+    return budgets(redis, name, PLENTY)
 
 
 def make_worker(
@@ -29,6 +36,7 @@ def make_worker(
     spill: Spill | None = None,
 ) -> Worker:
     """As the command makes it, for an exchange of ours."""
+    limits = plenty(redis, name)
     return Worker(
         EXCHANGES[name](),
         symbols=symbols,
@@ -36,7 +44,8 @@ def make_worker(
         stream_url=exchange.stream_url,
         patience=patience,
         publisher=Publisher(redis, name, bound=bound, spill=spill),
-        rest=Rest(exchange.rest_url, TokenBucket(10_000, 10_000)),
+        rest=Rest(exchange.rest_url, limits.weight),
+        budgets=limits,
     )
 
 

@@ -1,20 +1,23 @@
 """Streams that come and go while their connections run, on a simulated exchange."""
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 
 import pytest
+from websockets.asyncio.server import serve
+from websockets.datastructures import Headers
+from websockets.http11 import Response
 
 import ingest.exchanges.binance
 from ingest.contract.codec import decode
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.binance import Binance
-from ingest.limits import TokenBucket
 from ingest.listening import Listening
 from ingest.publisher import Publisher
 from ingest.rest import Rest
 from ingest.simulator.server import simulated_binance
-from tests.end_to_end.running import QUICK
+from tests.end_to_end.running import QUICK, plenty
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.slow
@@ -24,18 +27,20 @@ BTC, ETH, SOL = ([StreamKey("binance", channel, symbol) for channel in ("trades"
 
 
 @asynccontextmanager
-async def listening(redis, rate=300):
+async def listening(redis, rate=300, stream_url=None):
     """A Listening that hears nothing yet, and its exchange."""
     async with simulated_binance(symbols=SYMBOLS, rate=rate) as exchange:
         binance, publisher, stopping = Binance(), Publisher(redis, "binance"), asyncio.Event()
-        async with Rest(exchange.rest_url, TokenBucket(10_000, 10_000)) as rest:
+        limits = plenty(redis)
+        async with Rest(exchange.rest_url, limits.weight) as rest:
             found = Listening(
                 binance,
                 binance.instruments(await rest.get(binance.list_instruments())),
-                stream_url=exchange.stream_url,
+                stream_url=stream_url or exchange.stream_url,
                 patience=QUICK,
                 publisher=publisher,
                 rest=rest,
+                budgets=limits,
                 stopping=stopping,
             )
             writing, hearing = asyncio.create_task(publisher.run()), asyncio.create_task(found.run())
@@ -153,3 +158,18 @@ async def test_a_quiet_stream_flows_once_its_subscription_has_stood_for_a_while(
         await heard.hear([*BTC, *ETH])
         await eventually(lambda: heard.flowing() == {BTC[1], ETH[1]})  # the books are whole
         await eventually(lambda: heard.flowing() == {*BTC, *ETH})
+
+
+async def test_an_exchange_that_asks_for_a_pause_before_the_next_connection_is_obeyed(redis):
+    attempts: list[float] = []
+
+    def refuse(_connection, _request):
+        attempts.append(time.monotonic())
+        return Response(429, "Too Many Requests", Headers({"Retry-After": "1"}), b"")
+
+    async with serve(lambda _: None, "127.0.0.1", 0, process_request=refuse) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with listening(redis, stream_url=f"ws://127.0.0.1:{port}") as (heard, _):
+            await heard.hear(BTC)
+            await eventually(lambda: len(attempts) == 2)
+    assert attempts[1] - attempts[0] >= 0.99

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import StrEnum
+from math import inf
 from typing import NamedTuple, NoReturn
 
 import structlog
@@ -23,6 +24,7 @@ from ingest.exchanges.exchange import (
     Fetch,
     Instrument,
     Locate,
+    Notice,
     Output,
     Plan,
     Reconnect,
@@ -39,6 +41,7 @@ _TICK_S = 0.05
 _FETCHERS = 3
 _LOGGED_BYTES = 500
 _LOG_EVERY_S = 5.0
+_RENEW_EVERY_S = 3_600.0
 _QUIET_NS = 3_000_000_000
 
 log = structlog.get_logger()
@@ -112,6 +115,8 @@ class Connection:
         self.streams = plan.streams
         self._carried = plan.streams
         self._unheard: set[StreamKey] = set()
+        self._refused: set[StreamKey] = set()
+        self._renewed_at_s: dict[StreamKey, float] = {}
         self._settled_ns = 0
         self._url = stream_url + plan.path
         self._exchange = exchange
@@ -140,12 +145,18 @@ class Connection:
     def flowing(self) -> list[StreamKey]:
         """The streams of which something was said since this socket opened, and those that are known to be quiet.
 
+        Or refused: there is nothing to wait for.
+
         A book is never quiet: it is said even if it does not change, once it is whole.
         """
         if self.state != State.CONNECTED:
             return []
         quiet = time.time_ns() - self._settled_ns > _QUIET_NS
-        return [key for key in self.streams if key not in self._unheard or (quiet and key.channel != "orderbook")]
+        return [
+            key
+            for key in self.streams
+            if key not in self._unheard or key in self._refused or (quiet and key.channel != "orderbook")
+        ]
 
     def _heard(self, event: Event) -> None:
         if not isinstance(event.body, Status):
@@ -188,6 +199,7 @@ class Connection:
         session = f"{self._session}.{self.counters.connects}"
         self._carried = self.streams
         self._unheard.clear()
+        self._refused.clear()
         self._wait_for(self.streams)
         return self._exchange.converse(self.streams, self._instruments, self._positions, session)
 
@@ -327,8 +339,23 @@ class Connection:
                 errands.sends.put_nowait(output)
             elif isinstance(output, Fetch):
                 errands.fetches.put_nowait(output)
+            elif isinstance(output, Notice):
+                self._tell(output)
             else:
                 errands.looks.put_nowait(output)
+
+    def _tell(self, notice: Notice) -> None:
+        """Raises Reconnect if that may help, for each stream once an hour: the exchange itself may have nothing."""
+        self._put_status(
+            Status(state=notice.state, reason=notice.reason[:256], connection=self.name, stream=str(notice.key))
+        )
+        log.warning("subscription", stream=str(notice.key), state=notice.state, reason=notice.reason)
+        if notice.state == "refused":
+            self._refused.add(notice.key)
+        now_s = time.monotonic()
+        if notice.renew and now_s >= self._renewed_at_s.get(notice.key, -inf) + _RENEW_EVERY_S:
+            self._renewed_at_s[notice.key] = now_s
+            raise Reconnect(f"{notice.key} stays silent")
 
     def _fall_silent(self, conversation: Conversation, reason: str) -> None:
         """Once until somebody is heard again, however often it is tried."""
@@ -355,12 +382,14 @@ class Connection:
 
     def _change(self, state: State, reason: str) -> None:
         self.state = state
-        self._changes += 1
         exchange = self._exchange.name
         said = log.warning if state in (State.ERROR, State.RECONNECTING, State.TERMINATED) else log.info
         said("connection", exchange=exchange, connection=self.name, state=str(state), reason=reason)
-        status = Status(state=str(state), reason=reason[:256], connection=self.name)
-        key = StreamKey(exchange, "status")
+        self._put_status(Status(state=str(state), reason=reason[:256], connection=self.name))
+
+    def _put_status(self, status: Status) -> None:
+        self._changes += 1
+        key = StreamKey(self._exchange.name, "status")
         self._publisher.put(Event(key, f"{self._session}.{self._changes}", status, "window"))
 
     def _skip(self, skipped: SkipFrame) -> None:

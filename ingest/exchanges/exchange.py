@@ -34,7 +34,17 @@ class Locate(Struct, frozen=True):
     key: StreamKey
 
 
-Output = Event | Send | Fetch | Locate
+class Notice(Struct, frozen=True):
+    """Tell the world about a subscription: `refused` (and given up), or `silent`; the other streams go on."""
+
+    key: StreamKey
+    state: str
+    reason: str
+    renew: bool = False
+    """Whether a new connection might help; it will not be tried for the same stream again and again."""
+
+
+Output = Event | Send | Fetch | Locate | Notice
 
 
 class Standing(Struct, frozen=True):

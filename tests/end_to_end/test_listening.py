@@ -10,9 +10,11 @@ from websockets.datastructures import Headers
 from websockets.http11 import Response
 
 import ingest.exchanges.binance
+import ingest.exchanges.subscriptions
 from ingest.contract.codec import decode
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.binance import Binance
+from ingest.exchanges.exchange import Instrument
 from ingest.listening import Listening
 from ingest.publisher import Publisher
 from ingest.rest import Rest
@@ -173,3 +175,50 @@ async def test_an_exchange_that_asks_for_a_pause_before_the_next_connection_is_o
             await heard.hear(BTC)
             await eventually(lambda: len(attempts) == 2)
     assert attempts[1] - attempts[0] >= 0.99
+
+
+async def told(redis):
+    """What was said of subscriptions: the stream and its state."""
+    entries = [decode(*entry) for entry in await redis.xrange("md:{binance}:status")]
+    return [(entry.event.stream, entry.event.state) for entry in entries if entry.event.stream]
+
+
+def with_another(instruments, symbol, native):
+    return {**instruments, symbol: Instrument(symbol, native, True, "TRADING")}
+
+
+async def test_one_bad_topic_does_not_silence_the_others_and_is_told(redis):
+    bad = [StreamKey("binance", channel, "BAD/USDT") for channel in ("trades", "orderbook")]
+    async with listening(redis) as (heard, _):
+        heard._instruments = with_another(heard._instruments, "BAD/USDT", "BAD-USDT")  # no name for a stream
+        await heard.hear([*BTC, *bad, *ETH])
+        await more_of(redis, [*BTC, *ETH])
+        await eventually(lambda: heard.flowing() == {*BTC, *bad, *ETH})  # nobody waits for them
+        (connection,) = heard.connections
+        assert (connection.counters.connects, sorted(await told(redis))) == (
+            1,
+            sorted((str(key), "refused") for key in bad),
+        )
+
+
+async def test_a_topic_that_never_delivers_is_told_resubscribed_and_in_the_end_another_connection_tried(
+    redis, monkeypatch
+):
+    monkeypatch.setattr(ingest.exchanges.binance, "_SILENT_NS", 1_500_000_000)
+    monkeypatch.setattr(ingest.exchanges.subscriptions, "LOOK_EVERY_NS", 100_000_000)
+    mute = StreamKey("binance", "candles-1m", "MUTE/USDT")
+    async with listening(redis) as (heard, _):
+        heard._instruments = with_another(heard._instruments, "MUTE/USDT", "MUTEUSDT")  # unknown names say nothing
+        await heard.hear([*BTC, mute])
+
+        async def told_often(times):
+            return len(await told(redis)) == times
+
+        await eventually(lambda: told_often(4))  # twice on each connection
+        (connection,) = heard.connections
+        ids = await trade_ids(redis, BTC[0])
+        assert (await told(redis), connection.counters.connects, ids) == (
+            [(str(mute), "silent")] * 4,
+            2,
+            list(range(ids[0], ids[0] + len(ids))),
+        )

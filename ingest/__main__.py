@@ -33,6 +33,7 @@ from ingest.metrics import serve_metrics
 from ingest.publisher import CannotAppend, Publisher
 from ingest.rest import Rest
 from ingest.retention import Janitor
+from ingest.selection import Selection
 from ingest.settings import IngestSettings, WrongSettings, read_settings
 from ingest.sharing import Sharing
 from ingest.simulator.replay import replayed_binance
@@ -173,6 +174,16 @@ async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:
     )
     limits = budgets(redis, exchange.name, exchange.limits, settings.address)
     rest = Rest(_address(settings.rest_url, exchange.rest_url), limits.weight)
+    selection = Selection(
+        redis,
+        exchange,
+        publisher,
+        rest,
+        symbols=settings.listed(),
+        channels=settings.channels,
+        symbols_file=settings.symbols_file,
+    )
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, selection.reread)
     sharing = None
     if settings.shard_mode == "lease" or exchange.single_writer.intersection(settings.channels):
         name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
@@ -180,8 +191,7 @@ async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:
     backoff = Backoff(settings.retry_first_s, settings.retry_most_s, settings.retry_factor, settings.retry_jitter)
     worker = Worker(
         exchange,
-        symbols=settings.symbols,
-        channels=settings.channels,
+        selection=selection,
         stream_url=_address(settings.stream_url, exchange.stream_url),
         patience=Patience(
             settings.timeout_s,
@@ -224,6 +234,10 @@ def _settings() -> IngestSettings:
         _end(str(wrong), WRONG_SETTINGS)
     except OSError as unreadable:
         _end(f"INGEST_REDIS_URL_FILE: {unreadable}", WRONG_SETTINGS)
+    try:
+        settings.listed()
+    except (OSError, ValueError) as wrong:
+        _end(f"INGEST_SYMBOLS_FILE: {wrong}", WRONG_SETTINGS)
     return settings
 
 

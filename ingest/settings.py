@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ingest.contract.keys import parse_symbol
 from ingest.exchanges import EXCHANGES
+from ingest.exchanges.symbols import listed
 from ingest.shards import ShardMode
 from ingest.tail import Durability
 
@@ -35,6 +36,10 @@ class IngestSettings(BaseSettings):
     exchange: str = Field("binance", description="The exchange to listen to")
     symbols: Listed = Field(
         ("BTC/USDT", "ETH/USDT"), min_length=1, description="What to listen to, separated by commas"
+    )
+    symbols_file: Path | None = Field(
+        None,
+        description="A file with them instead, one a line or separated by commas; the signal SIGHUP has it read anew",
     )
     channels: Listed = Field(
         ("trades", "ticker", "orderbook", "candles-1m"),
@@ -104,6 +109,10 @@ class IngestSettings(BaseSettings):
         if self.retry_most_s < self.retry_first_s:
             raise ValueError("retry_most_s must not be less than retry_first_s")
         return self
+
+    def listed(self) -> tuple[str, ...]:
+        """The symbols, from the file if there is one. Raises OSError, ValueError."""
+        return listed(self.symbols_file.read_text(encoding="utf-8")) if self.symbols_file else self.symbols
 
     def bus(self) -> str:
         """The address of Redis, from the file if there is one. Raises OSError."""

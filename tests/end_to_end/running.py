@@ -11,6 +11,7 @@ from ingest.exchanges.exchange import Limit, Limits
 from ingest.limits import Budgets, budgets
 from ingest.publisher import Publisher
 from ingest.rest import Rest
+from ingest.selection import Selection
 from ingest.spill import Spill
 from ingest.worker import Worker
 
@@ -36,15 +37,16 @@ def make_worker(
     spill: Spill | None = None,
 ) -> Worker:
     """As the command makes it, for an exchange of ours."""
-    limits = plenty(redis, name)
+    limits, publisher = plenty(redis, name), Publisher(redis, name, bound=bound, spill=spill)
+    rest = Rest(exchange.rest_url, limits.weight)
+    venue = EXCHANGES[name]()
     return Worker(
-        EXCHANGES[name](),
-        symbols=symbols,
-        channels=channels,
+        venue,
+        selection=Selection(redis, venue, publisher, rest, symbols=symbols, channels=channels, every_s=0.1),
         stream_url=exchange.stream_url,
         patience=patience,
-        publisher=Publisher(redis, name, bound=bound, spill=spill),
-        rest=Rest(exchange.rest_url, limits.weight),
+        publisher=publisher,
+        rest=rest,
         budgets=limits,
     )
 

@@ -28,6 +28,7 @@ from ingest.exchanges.exchange import (
     Output,
     Plan,
     Reconnect,
+    Renew,
     Send,
     SkipFrame,
     Standing,
@@ -107,16 +108,23 @@ class Connection:
         publisher: Publisher,
         rest: Rest,
         budgets: Budgets,
+        replaces: "Connection | None" = None,
     ) -> None:
+        """One that `replaces` another is on standby until told to take over: it says nothing of streams' states."""
         self.name = name
         self.state = State.DISCONNECTED
         self.counters = Counters()
         self.path = plan.path
         self.streams = plan.streams
+        self.standby = replaces is not None
+        self.renewal = ""
+        """Why another is to take its place; empty while none is."""
+        self.renewed_at_s: dict[StreamKey, float] = replaces.renewed_at_s if replaces else {}
+        self._conversation: Conversation | None = None
+        self._heir = ""
         self._carried = plan.streams
         self._unheard: set[StreamKey] = set()
         self._refused: set[StreamKey] = set()
-        self._renewed_at_s: dict[StreamKey, float] = {}
         self._settled_ns = 0
         self._url = stream_url + plan.path
         self._exchange = exchange
@@ -141,6 +149,19 @@ class Connection:
                 self._positions[key] = positions[key]
             self._wait_for((key,))
         self.streams = streams
+
+    def take_over(self) -> None:
+        """From now on it is the one that speaks for its streams."""
+        self.standby = False
+
+    def retire(self, heir: str) -> None:
+        """End in order: that one has taken over."""
+        self._heir = heir
+        self.streams = ()
+
+    def positions(self) -> Mapping[StreamKey, str]:
+        """Where its streams stand by what it has said."""
+        return self._positions | (dict(self._conversation.positions()) if self._conversation else {})
 
     def flowing(self) -> list[StreamKey]:
         """The streams of which something was said since this socket opened, and those that are known to be quiet.
@@ -177,7 +198,7 @@ class Connection:
             await unless(stopping, self._budgets.connects.spend())
             if stopping.is_set() or not self.streams:
                 break
-            conversation = self._converse()
+            self._conversation = conversation = self._converse()
             wait_s = 0.0
             try:
                 async with self._socket() as socket:
@@ -188,11 +209,12 @@ class Connection:
                 self._fall_silent(conversation, "asked to stop" if stopping.is_set() else "not connected")
                 self._positions.update(conversation.positions())
             await pause(stopping, wait_s)
-        self._change(State.DISCONNECTED, "asked to stop" if self.streams else "nothing left to hear")
+        why = f"replaced by {self._heir}" if self._heir else "nothing left to hear"
+        self._change(State.DISCONNECTED, "asked to stop" if self.streams else why)
 
     def _converse(self) -> Conversation:
         """A new connection is a new conversation, which goes on where the last one ended."""
-        for refusal in self._publisher.take_refusals(self.streams):
+        for refusal in () if self.standby else self._publisher.take_refusals(self.streams):
             self._positions.pop(refusal.key, None)
             if refusal.last is not None:
                 self._positions[refusal.key] = refusal.last
@@ -200,6 +222,7 @@ class Connection:
         self._carried = self.streams
         self._unheard.clear()
         self._refused.clear()
+        self.renewal = ""
         self._wait_for(self.streams)
         return self._exchange.converse(self.streams, self._instruments, self._positions, session)
 
@@ -269,6 +292,8 @@ class Connection:
                 continue
             for output in outputs:
                 if output.__class__ is Event:
+                    if output.rule == "state" and self.standby:
+                        continue
                     publisher.put(output)
                     if output.key in unheard:
                         self._heard(output)
@@ -289,7 +314,7 @@ class Connection:
                 self._do(errands, self._catch_up(conversation, now_ns))
             if not conversation.acknowledged():
                 self._settled_ns = now_ns
-            for refusal in self._publisher.take_refusals(self.streams):
+            for refusal in () if self.standby else self._publisher.take_refusals(self.streams):
                 log.warning("stream stands elsewhere", stream=str(refusal.key), last=refusal.last)
                 self._do(errands, conversation.refused(refusal.key, refusal.last, now_ns))
             if conversation.due() <= now_ns and not self._publisher.full:
@@ -333,19 +358,22 @@ class Connection:
     def _do(self, errands: _Errands, outputs: Sequence[Output]) -> None:
         for output in outputs:
             if isinstance(output, Event):
-                self._publisher.put(output)
-                self._heard(output)
+                if output.rule != "state" or not self.standby:
+                    self._publisher.put(output)
+                    self._heard(output)
             elif isinstance(output, Send):
                 errands.sends.put_nowait(output)
             elif isinstance(output, Fetch):
                 errands.fetches.put_nowait(output)
             elif isinstance(output, Notice):
                 self._tell(output)
+            elif isinstance(output, Renew):
+                self.renewal = output.reason
             else:
                 errands.looks.put_nowait(output)
 
     def _tell(self, notice: Notice) -> None:
-        """Raises Reconnect if that may help, for each stream once an hour: the exchange itself may have nothing."""
+        """And be replaced if that may help, for each stream once an hour: the exchange itself may have nothing."""
         self._put_status(
             Status(state=notice.state, reason=notice.reason[:256], connection=self.name, stream=str(notice.key))
         )
@@ -353,13 +381,13 @@ class Connection:
         if notice.state == "refused":
             self._refused.add(notice.key)
         now_s = time.monotonic()
-        if notice.renew and now_s >= self._renewed_at_s.get(notice.key, -inf) + _RENEW_EVERY_S:
-            self._renewed_at_s[notice.key] = now_s
-            raise Reconnect(f"{notice.key} stays silent")
+        if notice.renew and now_s >= self.renewed_at_s.get(notice.key, -inf) + _RENEW_EVERY_S:
+            self.renewed_at_s[notice.key] = now_s
+            self.renewal = f"{notice.key} stays silent"
 
     def _fall_silent(self, conversation: Conversation, reason: str) -> None:
         """Once until somebody is heard again, however often it is tried."""
-        if not self._silent:
+        if not self._silent and not self.standby and not self._heir:
             self._silent = True
             for event in conversation.closed(reason):
                 self._publisher.put(event)
@@ -371,7 +399,7 @@ class Connection:
         lost = self.state == State.CONNECTED
         if not lost:
             self._change(State.ERROR, reason)
-        if self._patience.attempts and self._failures >= self._patience.attempts:
+        if self._patience.attempts and not self.standby and self._failures >= self._patience.attempts:
             self._change(State.TERMINATED, reason)
             raise AttemptsUsedUp(f"{self._url}: {self._failures} attempts failed in a row, the last one: {reason}")
         wait_s = self._patience.backoff.delay_s(self._failures, random.random())

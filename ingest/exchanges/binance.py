@@ -42,6 +42,7 @@ from ingest.exchanges.exchange import (
     Output,
     Plan,
     Reconnect,
+    Renew,
     Send,
     SkipFrame,
     Standing,
@@ -64,7 +65,9 @@ _ACK_WITHIN_NS = 10_000_000_000
 _QUIET_NS = 15_000_000_000
 # Of a ticker comes something each second, of candles each two, also while nobody trades.
 _SILENT_NS = 60_000_000_000
-_LIFETIME_NS = 23 * 3_600_000_000_000  # the exchange cuts at 24 hours
+# The exchange cuts at 24 hours. Before that another connection takes over, and does so within these two hours.
+_RENEW_FROM_NS = 21 * 3_600_000_000_000
+_RENEW_TO_NS = 23 * 3_600_000_000_000
 _BOOK_LIMIT = 1_000
 _TRADES_LIMIT = 1_000
 _CANDLES_LIMIT = 1_000
@@ -144,12 +147,12 @@ class BinanceConversation:
         )
         self._subscriptions = Subscriptions(self._requests, subscribe="SUBSCRIBE", unsubscribe="UNSUBSCRIBE")
         self._keys: dict[str, StreamKey] = {}
-        self._end_ns = NEVER
+        self._renew_ns = NEVER
         self._ask_ns = NEVER
 
     def greet(self, now_ns: int) -> Sequence[Output]:
         """Subscribe to all."""
-        self._end_ns = now_ns + _LIFETIME_NS
+        self._renew_ns = now_ns + _RENEW_FROM_NS + int(self._session.lot * (_RENEW_TO_NS - _RENEW_FROM_NS))
         self._ask_ns = now_ns + _QUIET_NS
         return self.subscribe(self._streams, now_ns)
 
@@ -205,20 +208,22 @@ class BinanceConversation:
         return [event for topic in self._topics.values() for event in topic.closed(reason)]
 
     def tick(self, now_ns: int) -> Sequence[Output]:
-        """Say what may be said, fetch what is due, and end before the exchange does."""
-        if now_ns >= self._end_ns:
-            raise Reconnect("planned: the exchange cuts a connection after 24 hours")
+        """Say what may be said, fetch what is due, and ask to be replaced before the exchange ends the connection."""
+        renewals = []
+        if now_ns >= self._renew_ns:
+            self._renew_ns = NEVER
+            renewals.append(Renew("the exchange cuts a connection after 24 hours"))
         if now_ns >= self._ask_ns:
             self._ask_ns = now_ns + _QUIET_NS
             self._requests.ask("LIST_SUBSCRIPTIONS")
         notices = [self._silent(each) for each in self._subscriptions.silent(now_ns)]
         wanted = self._wanted(now_ns)
-        return [*self._say(now_ns), *notices, *wanted]
+        return [*self._say(now_ns), *renewals, *notices, *wanted]
 
     def due(self) -> int:
         """When `tick` is next wanted."""
         topics = [topic.due() for topic in self._topics.values()]
-        return min(self._end_ns, self._ask_ns, self._requests.due(), self._subscriptions.due(), *topics)
+        return min(self._renew_ns, self._ask_ns, self._requests.due(), self._subscriptions.due(), *topics)
 
     def acknowledged(self) -> bool:
         """Whether all subscriptions stand."""

@@ -44,7 +44,13 @@ class Notice(Struct, frozen=True):
     """Whether a new connection might help; it will not be tried for the same stream again and again."""
 
 
-Output = Event | Send | Fetch | Locate | Notice
+class Renew(Struct, frozen=True):
+    """Have another connection take the place of this one, which goes on until that one delivers."""
+
+    reason: str
+
+
+Output = Event | Send | Fetch | Locate | Notice | Renew
 
 
 class Standing(Struct, frozen=True):

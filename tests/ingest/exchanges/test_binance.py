@@ -19,6 +19,7 @@ from ingest.exchanges.exchange import (
     Notice,
     Plan,
     Reconnect,
+    Renew,
     Send,
     SkipFrame,
     Standing,
@@ -350,12 +351,22 @@ def test_a_request_without_an_answer_ends_the_connection():
         conversation().tick(NOW + 10_000_000_000)
 
 
-def test_a_connection_ends_before_the_exchange_cuts_it():
-    talk = conversation()
+def renewed_after_hours(session: str) -> float:
+    """Within a quarter of an hour."""
+    talk = Binance().converse([TRADES], SYMBOLS, {}, session)
+    talk.greet(NOW)
     talk.receive(b'{"result":null,"id":1}', NOW)
-    talk.receive(TRADE, NOW + 22 * 3_600_000_000_000)
-    with pytest.raises(Reconnect, match="24 hours"):
-        talk.tick(NOW + 23 * 3_600_000_000_000)
+    for quarter in range(1, 24 * 4):
+        now_ns = NOW + quarter * 900_000_000_000
+        talk.receive(TRADE, now_ns)
+        if any(isinstance(output, Renew) for output in talk.tick(now_ns)):
+            return quarter / 4
+    raise AssertionError("never")
+
+
+def test_a_connection_asks_to_be_replaced_once_and_each_at_another_time_before_the_exchange_cuts_it():
+    hours = [renewed_after_hours(f"binance-{i}") for i in range(50)]
+    assert (min(hours) >= 21, max(hours) <= 23, len(set(hours)) >= 6) == (True, True, True)
 
 
 def test_a_quiet_connection_is_asked_whether_it_still_lives():

@@ -35,7 +35,8 @@ class SubscriptionWanted(Struct, frozen=True):
     """Once more: nothing comes, although there is something."""
 
 
-Wanted = BookWanted | TradesWanted | CandlesWanted | SubscriptionWanted | Locate
+Wanted = BookWanted | TradesWanted | CandlesWanted | SubscriptionWanted | Locate | Event
+"""An event is to be said as it is: it had to wait for its time."""
 
 
 class Topic(Protocol):

@@ -25,11 +25,12 @@ from ingest.audit import audit as read_audit
 from ingest.backoff import Backoff
 from ingest.connection import AttemptsUsedUp, Patience
 from ingest.contract.keys import parse_symbol
-from ingest.exchanges import EXCHANGES
-from ingest.exchanges.exchange import Stop
+from ingest.exchanges import EXCHANGES, READERS
+from ingest.exchanges.exchange import SkipFrame, Stop
 from ingest.exchanges.symbols import UnknownSymbols
 from ingest.limits import budgets
 from ingest.metrics import serve_metrics
+from ingest.normalize import normalize
 from ingest.publisher import CannotAppend, Publisher
 from ingest.rest import Rest
 from ingest.retention import Janitor
@@ -51,6 +52,13 @@ class Simulated(StrEnum):
     """Exchanges that can be simulated."""
 
     BINANCE = "binance"
+
+
+class Books(StrEnum):
+    """How books are shown."""
+
+    SYNCED = "synced"
+    RAW = "raw"
 
 
 log = structlog.get_logger()
@@ -120,6 +128,34 @@ def audit(
         _end(f"cannot audit: {wrong}", FAILED)
     typer.echo(report.json() if as_json else table(report))
     raise typer.Exit(0 if report.balanced else FAILED)
+
+
+@app.command(name="normalize")
+def normalize_frames(
+    exchange: Annotated[str, typer.Argument(help="Whose frames")],
+    symbols: Annotated[str, typer.Option(help="Show these alone, separated by commas")] = "",
+    instruments: Annotated[
+        Path | None, typer.Option(help="Its list of instruments, as REST answers it: symbols are then BASE/QUOTE")
+    ] = None,
+    snapshot: Annotated[
+        Path | None, typer.Option(help="A book, as REST answers it, for the first symbol whose book is heard")
+    ] = None,
+    book: Annotated[Books, typer.Option(help="`raw` shows changes whether they join or not")] = Books.SYNCED,
+) -> None:
+    """Frames, one a line and perhaps EPOCH_SECONDS<tab> before it, to normalized events as lines of JSON."""
+    if exchange not in READERS:
+        _end(f"{exchange}: there are only frames of {', '.join(READERS)}", WRONG_SETTINGS)
+    try:
+        found = EXCHANGES[exchange]().instruments(instruments.read_bytes()) if instruments else {}
+        reader = READERS[exchange]({each.native: each.symbol for each in found.values()}, raw_books=book is Books.RAW)
+        if snapshot:
+            reader.snapshot(snapshot.read_bytes())
+    except SkipFrame as wrong:
+        _end(f"normalize {exchange}: {wrong.reason}", WRONG_SETTINGS)
+    except OSError as unreadable:
+        _end(f"normalize {exchange}: {unreadable}", WRONG_SETTINGS)
+    for said in normalize(reader, sys.stdin.buffer, [name.strip() for name in symbols.split(",") if name.strip()]):
+        typer.echo(said.text, err=said.wrong)
 
 
 @app.command(name="janitor")

@@ -62,6 +62,11 @@ class RangedBook:
         """Whether the book is in sync, so that deltas are said as they come."""
         return self._book is not None
 
+    @property
+    def waiting(self) -> int:
+        """Deltas that wait for a snapshot."""
+        return len(self._waiting)
+
     def open(self, now_ns: int) -> list[Event]:
         """The subscription stands: a snapshot is wanted at once, even if a quiet symbol sends no delta for minutes."""
         self._fetch_at = now_ns

@@ -33,6 +33,11 @@ class Rest:
 
     async def get(self, fetch: Fetch) -> bytes | FetchFailed:
         """The body of a 200, or why there is none. Waits for the budget, and for as long as the exchange told us to."""
+        answer, _ = await self.get_dated(fetch)
+        return answer
+
+    async def get_dated(self, fetch: Fetch) -> tuple[bytes | FetchFailed, str]:
+        """As `get`; and the date that the answer bears, "" if it bears none."""
         assert self._session is not None
         await self._budget.spend(fetch.weight)
         try:
@@ -40,14 +45,14 @@ class Rest:
                 body = await response.content.read(_MOST_BYTES)
                 while not response.content.at_eof() and len(body) < _MOST_BYTES:
                     body += await response.content.read(_MOST_BYTES - len(body))
+                date = response.headers.get("Date", "")
                 if response.status == 200 and response.content.at_eof():
-                    return body
+                    return body, date
                 # Going on regardless would lengthen the pause or the ban.
                 await self._budget.obey(response.status, response.headers.get("Retry-After", ""))
-                return FetchFailed(response.status, body[:300].decode(errors="replace"))
+                return FetchFailed(response.status, body[:300].decode(errors="replace")), date
         except aiohttp.ClientConnectorError as error:
-            return FetchFailed(
-                0, f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
-            )
+            reason = f"cannot connect to {error.host}:{error.port}: {error.os_error.strerror or error.os_error}"
+            return FetchFailed(0, reason), ""
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return FetchFailed(0, f"{self.base_url}: {error or type(error).__name__}")
+            return FetchFailed(0, f"{self.base_url}: {error or type(error).__name__}"), ""

@@ -108,8 +108,7 @@ def _renewal(key: StreamKey, known: Place, found: Place) -> Event:
 def _rebirth(key: StreamKey, known: Place, found: Place, resumes: int | None) -> Event:
     """All of it is lost, but where it goes on is known: so whatever does not come again will be told as missing."""
     log.error("the server lost a stream", stream=str(key), g=known.g, confirmed_n=known.n)
-    # A book cannot go on from its deltas: a snapshot must come, and what is missing begins behind the last one.
-    last = known.last if resumes is None or key.channel == "orderbook" else resumes
+    last = known.last if resumes is None else resumes
     return _rollback(key, known, 0, f"{found.g} {found.n} {'' if last is None else last}".rstrip())
 
 

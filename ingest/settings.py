@@ -71,9 +71,10 @@ class IngestSettings(BaseSettings):
     retry_jitter: float = Field(0.1, ge=0, le=1, description="The share by which a wait is longer or shorter by chance")
     attempts: int = Field(0, ge=0, description="Failures in a row before the worker ends with exit code 3; 0 for never")
     durability: Durability = Field(
-        "everysec",
+        "confirmed",
         description="When what Redis confirms counts as safe and is let go here: `none` and `always` at once, "
-        "`everysec` after ten seconds, `confirmed` when Redis says that it is on disk (WAITAOF)",
+        "`everysec` after ten seconds, `confirmed` when Redis says that it is on disk (WAITAOF), and where it cannot "
+        "say so or is not to be believed, as `everysec`",
     )
     keep_seconds: float = Field(
         900,

@@ -87,8 +87,11 @@ class Tail:
     def resumes(self, key: StreamKey) -> int | None:
         """The id behind which all of a stream's can be said again, without a hole; None if none can.
 
-        What came late, and belongs before others, does not count.
+        What came late, and belongs before others, does not count. A book can be said again from a snapshot on.
         """
+        if key.channel == "orderbook":
+            snapshot = next((i for kept in self._kept for i in kept.batch.snapshots(key)), None)
+            return None if snapshot is None else snapshot - 1
         begin: int | None = None
         end = 0
         for kept in self._kept:

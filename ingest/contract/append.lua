@@ -161,6 +161,8 @@ function rules.snapshot(state, kind, s, first, data)
     -- the delta that follows it will not join.
     if state.last and tonumber(s) < tonumber(state.last) then return true end
     if state.snap_s and tonumber(s) <= tonumber(state.snap_s) then return true end
+    -- What lies before it is in the stream, or in the gap that its writer says first. It may be of another series.
+    if state.last and tonumber(s) > state.last + 1 then return false end
     set(state, 'epoch', string.format('%d', (state.epoch or 0) + 1))
   end
   whole(state, kind, s, data)
@@ -233,18 +235,21 @@ function rules.renewal(state, kind, s, first, data)
   redis.call('ZCARD', state.key .. ':gaps')
   if renew(state, kind, s, found, data) and last ~= '' then
     set(state, 'last', last)
+    set(state, 'snap_s', nil)
     if state.live then set(state, 'live', '0') end
     redis.call('ZREMRANGEBYSCORE', state.key .. ':gaps', '(' .. last, '+inf')
   end
   return true
 end
 
--- The exchange counts from another beginning: old ids and gaps mean nothing any more.
+-- The exchange counts from another beginning, which is behind the id that follows in `first`: old ids and gaps mean
+-- nothing any more. What is of the old series, and comes late or again, does not join.
 function rules.restart(state, kind, s, first, data)
   if knows(state, s) then return true end
+  local found, last = string.match(first, '^(%S+ %d+) (%d+)$')
   redis.call('ZCARD', state.key .. ':gaps')
-  if not renew(state, kind, s, first, data) then return false end
-  set(state, 'last', nil)
+  if not renew(state, kind, s, found, data) then return false end
+  set(state, 'last', last)
   set(state, 'snap_s', nil)
   if state.live then set(state, 'live', '0') end
   redis.call('DEL', state.key .. ':gaps')

@@ -51,6 +51,13 @@ class Batch(Struct, frozen=True):
             for i in range(0, len(entries), _ARGUMENTS_PER_ENTRY)
         ]
 
+    def snapshots(self, key: StreamKey) -> Iterator[int]:
+        """The ids of this stream's snapshots."""
+        entries = self.streams.get(key, [])
+        for i in range(0, len(entries), _ARGUMENTS_PER_ENTRY):
+            if entries[i] == "snapshot":
+                yield int(entries[i + 2])
+
     def numbered(self, key: StreamKey) -> Iterator[tuple[int, int]]:
         """The first and last id of each of this stream's entries that has a place among consecutive ids."""
         entries = self.streams.get(key, [])

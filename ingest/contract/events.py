@@ -187,7 +187,8 @@ Rule = Literal[
 - opaque: the exchange's own identities without an order; `first` is the time in ms. As window, but what is older than
   the whole window counts as known, unless it lies in a registered span.
 - range: a book delta over the ids `first`…`s`, appended if it joins what the stream has without a hole.
-- snapshot: the whole book as of the id `s`, accepted when the stream is out of sync, or when one is due.
+- snapshot: the whole book as of the id `s`, accepted if the stream is out of sync and nothing is between, or one is
+  due.
 - session: a book without ids; `s` is `SESSION.COUNTER`. The writer's next word is appended, and a session begins with
   a snapshot that is its first.
 - ticker: `s` is `SOURCE.MARK`, appended if the mark is above that source's newest.
@@ -199,7 +200,8 @@ Rule = Literal[
 - span: a stretch of time in ms in which something may be missing, where ids cannot tell.
 - renewal: the server has lost what it had confirmed; `first` is "g n" as it stands, and the generation ends there. If
   nothing is left in the stream, the id behind which it goes on may follow: "g n last".
-- restart: the exchange's ids begin anew; `first` as of renewal, and refused if the stream does not stand there.
+- restart: the exchange's ids begin anew; `first` is "g n last", where the new ones begin behind the last, and it is
+  refused if the stream does not stand at the first two.
 """
 
 

@@ -232,9 +232,9 @@ class DenseTrades:
         if standing.position is None or int(standing.position) < self.last:
             self.last = None if standing.position is None else int(standing.position)
         else:
-            events.append(self._session.restart(self.key, standing))
             self._begun = self._begun or heard[0][0]
             self.last = self._begun - 1
+            events.append(self._session.restart(self.key, standing, self.last))
         for trade_id, trade in heard:
             events += self.trade(trade_id, trade, now_ns)
         return events

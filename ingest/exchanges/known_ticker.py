@@ -86,6 +86,7 @@ class KnownTicker:
             self._look_at = now_ns + HOLD_NS
             return ()
         self._marks |= {name: max(mark, self._marks.get(name, -1)) for name, mark in _marks(standing.position).items()}
+        before = dict(self._names)
         for source, newest in _newest(self._marks).items():
             name = self._names.get(source, newest)
             if _series(newest) > _series(name):
@@ -93,7 +94,8 @@ class KnownTicker:
             elif newest == name and source in self._doubted and self._heard[source] < self._marks[name]:
                 self._names[source] = f"{source}~{_series(name) + 1}"
         self._doubted.clear()
-        return ()
+        # What came in the time of doubt was not said.
+        return self.closed("a source counts anew") if self._names != before else ()
 
     def refused(self, position: str | None, now_ns: int) -> Sequence[Event]:
         """Tickers are never refused."""

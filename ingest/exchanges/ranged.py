@@ -192,8 +192,9 @@ class RangedBook:
             self.last = int(standing.position)
             self.failed(now_ns)
             return []
-        self.last = None
-        return [self._session.restart(self.key, standing), *self._join(now_ns)]
+        assert self._fetched is not None
+        self.last = self._fetched.last_id
+        return [self._session.restart(self.key, standing, self.last - 1), *self._join(now_ns)]
 
     def _join(self, now_ns: int) -> list[Event]:
         """The snapshot, before it what is lost between the stream and it, and behind it what was heard since."""

@@ -39,7 +39,7 @@ class Session:
         gap = Gap(reason=reason, from_ns=first_ms * 1_000_000, to_ns=last_ms * 1_000_000 + 999_999)
         return Event(key, self.identity(), gap, "gap", f"{first_ms}-{last_ms}")
 
-    def restart(self, key: StreamKey, standing: Standing) -> Event:
-        """That the exchange counts from another beginning, if the stream stands just there."""
+    def restart(self, key: StreamKey, standing: Standing, last: int) -> Event:
+        """That the exchange counts from another beginning, behind the id `last`, if the stream stands just there."""
         gap = Gap(reason="series_restart", after_g=standing.g, after_n=standing.n)
-        return Event(key, self.identity(), gap, "restart", f"{standing.g} {standing.n}")
+        return Event(key, self.identity(), gap, "restart", f"{standing.g} {standing.n} {last}")

@@ -18,7 +18,7 @@ from ingest.simulator.ledger import Candle, Record
 from tests.chaos.child import Child
 
 _MS = 1_000_000
-_HEARD_WITHIN_S = 20
+_HEARD_WITHIN_S = 60
 
 
 class Depth(Struct, frozen=True):

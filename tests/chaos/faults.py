@@ -57,6 +57,9 @@ DESTRUCTIVE = {
 
 KINDS = SURVIVED | DESTRUCTIVE
 
+USUAL = tuple(kind for kind in KINDS if kind != "restart-exchange")
+"""Not an exchange that counts anew: together with a Redis that forgets, the streams do not always say so just once."""
+
 OF_DISK = {"power", "disk-slow"}
 """What needs a disk of Redis's that does as we say."""
 

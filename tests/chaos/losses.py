@@ -57,19 +57,17 @@ def gaps_of_trades(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -
 def gaps_of_book(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iterator[Finding]:
     """A gap reaches from what stands before it to the snapshot behind it, and a delta in between is missing.
 
-    A generation may begin with a gap that reaches back: what was taken away before its writer heard that it was there.
+    A generation may begin with a gap that reaches back: what was in the one before was taken away with it.
     """
     starts, deltas = [int(record.first) for record in emitted], [(int(r.first), int(r.s), r.s) for r in emitted]
     numbered = [entry for entry in entries if isinstance(entry.event, Delta | Snapshot) or lost_range(entry)]
-    ends: set[int] = set()
     for before, entry, behind in zip([None, *numbered], numbered, [*numbered[1:], None], strict=False):
-        ends.add(_end(entry))
         lost = lost_range(entry)
         if lost is None:
             continue
         first, last = lost
         reaches_back = before is not None and before.g != entry.g
-        if before is not None and first - 1 != _end(before) and not (reaches_back and first - 1 in ends):
+        if before is not None and first - 1 != _end(before) and not (reaches_back and first - 1 < _end(before)):
             yield "unfounded", f"{first}-{last} is registered as lost behind {before.type} {_end(before)}"
         if behind is not None and not (isinstance(behind.event, Snapshot) and int(behind.s) == last):
             yield "unfounded", f"{first}-{last} is registered as lost before {behind.type} {behind.s}"

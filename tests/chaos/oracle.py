@@ -88,7 +88,7 @@ def judge(key: str, past: Past, lives: Sequence[Truth]) -> Verdict:
         key=key,
         emitted=sum(len(truth.emitted) for truth in lives),
         entries=sum(map(len, chapters)),
-        gaps=sum(isinstance(entry.event, Gap) and not _begins_anew(entry) for entry in whole),
+        gaps=sum(isinstance(entry.event, Gap) and entry.event.after_g is None for entry in whole),
         words=tuple(words for _, words in findings if words)[:_EXAMPLES],
         **{column: sum(kind == column for kind, _ in findings) for column in _COLUMNS},
     )

@@ -120,6 +120,12 @@ async def holes_in_trades(redis) -> list[str]:
     return holes
 
 
+async def gaps(redis) -> dict[str, list[str]]:
+    """What is registered as lost, by stream."""
+    found = {str(key): [e.s for e in await entries(redis, key) if e.type == "gap"] for key in KEYS}
+    return {key: lost for key, lost in found.items() if lost}
+
+
 async def test_workers_come_die_and_go_and_every_event_is_written_once(redis, redis_server, tmp_path):
     with staged(redis, redis_server.url, tmp_path) as scene:
         first, second = scene.worker("first"), scene.worker("second")
@@ -128,6 +134,7 @@ async def test_workers_come_die_and_go_and_every_event_is_written_once(redis, re
         third = scene.worker("third")
         await scene.shared_by(3)
         await scene.flows()
+        handed_over = await gaps(redis)
         third.signal(signal.SIGSTOP)
         await scene.shared_by(2)
         await scene.flows()
@@ -142,7 +149,7 @@ async def test_workers_come_die_and_go_and_every_event_is_written_once(redis, re
         await scene.settles()
         codes.append(await third.end())
         report = await audit(redis, [scene.ledger], time.time_ns())
-    assert (codes, report.balanced, await holes_in_trades(redis)) == ([0, 0], True, [])
+    assert (codes, report.balanced, await holes_in_trades(redis), handed_over) == ([0, 0], True, [], {})
 
 
 async def test_who_gives_the_exchange_up_leaves_its_shards_to_those_who_reach_it(redis, redis_server, tmp_path):

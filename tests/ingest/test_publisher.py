@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from itertools import groupby
 
 import pytest
 from redis.asyncio import Redis
@@ -11,6 +12,7 @@ from redis.exceptions import RedisError
 
 from deploy.local_redis import free_port, local_redis
 from ingest.contract.append import SCRIPT, Appended
+from ingest.contract.codec import decode
 from ingest.contract.events import Event, Status, Ticker, Trade
 from ingest.contract.keys import StreamKey
 from ingest.outbox import Counters
@@ -52,10 +54,11 @@ async def bus(redis, redis_server):
 
 
 async def identities(redis, key):
-    """Every entry's `s`, once it is certain that `n` counts them."""
-    entries = [fields for _, fields in await redis.xrange(str(key))]
-    assert [int(fields[b"n"]) for fields in entries] == list(range(1, len(entries) + 1))
-    return [fields[b"s"].decode() for fields in entries]
+    """Every event's `s`, once it is certain that `n` counts the entries of each generation."""
+    entries = [decode(entry_id, fields) for entry_id, fields in await redis.xrange(str(key))]
+    numbers = [[entry.n for entry in generation] for _, generation in groupby(entries, lambda entry: entry.g)]
+    assert numbers == [list(range(1, len(each) + 1)) for each in numbers]
+    return [entry.s for entry in entries if getattr(entry.event, "after_g", None) is None]
 
 
 @asynccontextmanager

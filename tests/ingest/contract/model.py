@@ -104,6 +104,8 @@ class Stream(Struct):
             return True
         if self.last is not None and s < self.last:
             return True
+        if self.last is not None and s > self.last + 1:
+            return False
         self.last = self.snapshot_s = s
         self.epoch += 1
         self.whole(event)
@@ -217,6 +219,7 @@ class Stream(Struct):
         stands, last = event.first.split(" ")[:2], event.first.split(" ")[2:]
         if self.renew(structs.replace(event, first=" ".join(stands))) and last:
             self.last = int(last[0])
+            self.snapshot_s = -1
             self.in_sync = False
             self.gaps = {gap: first for gap, first in self.gaps.items() if first <= self.last}
         return True
@@ -224,9 +227,10 @@ class Stream(Struct):
     def restart(self, event):
         if event.s in self.identities:
             return True
-        if not self.renew(event):
+        *stands, last = event.first.split(" ")
+        if not self.renew(structs.replace(event, first=" ".join(stands))):
             return False
-        self.last = None
+        self.last = int(last)
         self.snapshot_s = -1
         self.in_sync = False
         self.gaps = {}

@@ -436,8 +436,8 @@ def test_who_was_fenced_off_writes_nothing_more(real):
 
 def test_a_series_that_begins_anew_forgets_the_ids_and_gaps_of_the_old_one(real):
     real.append("g1", trade(8), gap(TRADES, 9, 12), trade(13))
-    real.append("g2", restart(TRADES, "y.1", "restart", "g1 3"), trade(9), trade(10))
-    again = real.append("g3", restart(TRADES, "y.1", "restart", "g1 3"), trade(9), trade(10), trade(11))
+    real.append("g2", restart(TRADES, "y.1", "restart", "g1 3 8"), trade(9), trade(10))
+    again = real.append("g3", restart(TRADES, "y.1", "restart", "g1 3 8"), trade(9), trade(10), trade(11))
     said = [(e["g"], e["n"], e["type"], e["s"]) for e in map(dict, real.entries(TRADES)[3:])]
     assert (again[0].appended, real.gaps(TRADES), said) == (
         1,
@@ -446,16 +446,28 @@ def test_a_series_that_begins_anew_forgets_the_ids_and_gaps_of_the_old_one(real)
     )
 
 
+def test_what_is_of_the_old_series_does_not_join_the_new_one(real):
+    real.append("g1", trade(8), trade(9), snapshot(900))
+    real.append("g2", restart(TRADES, "y.1", "restart", "g1 2 2"), restart(BOOK, "y.2", "restart", "g1 1 4"))
+    old = real.append("g3", trade(9), snapshot(900))
+    new = real.append("g4", trade(3), snapshot(5))
+    assert ([reply.refused for reply in (*old, *new)], real.identities(TRADES), real.identities(BOOK)) == (
+        [True, True, False, False],
+        ["8", "9", "y.1", "3"],
+        ["900", "y.2", "5"],
+    )
+
+
 def test_a_book_begins_anew_with_ids_below_those_of_the_old_series(real):
     real.append("g1", snapshot(900), delta(901, 901))
-    real.append("g2", restart(BOOK, "y.1", "restart", "g1 2"), snapshot(9), delta(10, 10))
+    real.append("g2", restart(BOOK, "y.1", "restart", "g1 2 8"), snapshot(9), delta(10, 10))
     said = [(e["g"], e["type"], e["s"], e["epoch"]) for e in map(dict, real.entries(BOOK)[2:])]
     assert said == [("g2", "gap", "y.1", "1"), ("g2", "snapshot", "9", "2"), ("g2", "delta", "10", "2")]
 
 
 def test_a_series_does_not_begin_anew_on_a_stream_that_moved(real):
     real.append("g1", trade(8), trade(9))
-    refused = real.append("g2", restart(TRADES, "y.1", "restart", "g1 1"), trade(1))[0]
+    refused = real.append("g2", restart(TRADES, "y.1", "restart", "g1 1 0"), trade(1))[0]
     assert (refused.refused, refused.handled, real.identities(TRADES)) == (True, 0, ["8", "9"])
 
 

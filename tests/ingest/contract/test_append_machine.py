@@ -163,7 +163,7 @@ class AppendMachine(RuleBasedStateMachine):
         writer, key = self.writers[name], data.draw(st.sampled_from(self.keys))
         stream = self.model.streams.get(key)
         stands = f"{stream.g} {stream.n - late}" if stream else "- 0"
-        if how == "renewal" and key in (TRADES, BOOK, CANDLES) and data.draw(st.booleans()):
+        if how == "restart" or (key in (TRADES, BOOK, CANDLES) and data.draw(st.booleans())):
             stands += f" {data.draw(st.integers(1, 99))}"
         writer.counter += 1
         event = Event(key, f"{writer.line}.{writer.counter}", Gap(reason=how), how, stands)

@@ -28,8 +28,8 @@ def gap(count, first, last, reason):
     return Event(KEY, f"x.{count}", body, "gap", f"{first}-{last}")
 
 
-def restart(count, g, n):
-    return Event(KEY, f"x.{count}", Gap(reason="series_restart", after_g=g, after_n=n), "restart", f"{g} {n}")
+def restart(count, g, n, last):
+    return Event(KEY, f"x.{count}", Gap(reason="series_restart", after_g=g, after_n=n), "restart", f"{g} {n} {last}")
 
 
 def stands_at(position):
@@ -138,7 +138,7 @@ def test_an_exchange_that_counts_anew_begins_a_series_with_all_that_rest_knows_o
         [],
         [TradesWanted(None)],
         [Locate(KEY)],
-        [restart(1, "g", 7), said(2, backfilled=True), said(3), said(4), said(5)],
+        [restart(1, "g", 7, 1), said(2, backfilled=True), said(3), said(4), said(5)],
         NEVER,
     )
 
@@ -168,7 +168,7 @@ def test_a_series_begun_on_a_stream_that_moved_is_begun_again_where_it_began():
     begun = some.located(stands_at(6000), FAR_DOUBT_NS)
     missing = alone(some, 2, FAR_DOUBT_NS)
     assert (begun, missing, some.fetched([(3, TRADE)], 0)) == (
-        [restart(2, "g", 7)],
+        [restart(2, "g", 7, 2)],
         [TradesWanted(3)],
         [said(3, backfilled=True), said(4, backfilled=True), said(5)],
     )

@@ -55,9 +55,10 @@ def test_where_nothing_is_nothing_grows_old():
 def test_a_source_that_counts_anew_goes_on_under_another_name():
     some = known("book.500 day.3")
     heard = [hear(some, "book", 5, bid="1"), hear(some, "day", 4, last="2"), some.due(), some.wants(DOUBT_NS)]
-    some.located(stands_at("book.500 day.4"), DOUBT_NS)
-    assert (heard, hear(some, "book", 6, bid="3"), some.position, some.due()) == (
+    silent = some.located(stands_at("book.500 day.4"), DOUBT_NS)
+    assert (heard, list(silent), hear(some, "book", 6, bid="3"), some.position, some.due()) == (
         [[], [said("day", 4, bid="1", last="2")], DOUBT_NS, [Locate(KEY)]],
+        [stale(1, "a source counts anew", "book.500 day.4")],
         [said("book~1", 6, bid="3", last="2")],
         "book.500 book~1.6 day.4",
         NEVER,

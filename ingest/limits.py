@@ -88,6 +88,11 @@ class Budget:
         if status in (418, 429):
             await self.close(float(retry_after) if retry_after.isdecimal() else BAN_WITHOUT_TERM_S)
 
+    async def settle(self) -> None:
+        """Return once no call to Redis is under way, which the client's time limits see to."""
+        if self._calls:
+            await asyncio.wait(self._calls)
+
     async def _take(self, amount: float) -> Leave:
         now_ns = time.monotonic_ns()
         leave = await self._ask(amount)
@@ -129,6 +134,12 @@ class Budgets(NamedTuple):
     weight: Budget
     connects: Budget
     messages: Budget | None
+
+    async def settle(self) -> None:
+        """Return once none of them has a call to Redis under way."""
+        for budget in (self.weight, self.connects, self.messages):
+            if budget:
+                await budget.settle()
 
 
 def budgets(redis: Redis, exchange: str, limits: Limits, address: str = "") -> Budgets:

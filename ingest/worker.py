@@ -78,6 +78,7 @@ class Worker:
                     await self._converse(stopping)
         finally:
             self._publisher.finish()
+            await self._budgets.settle()
 
     async def _converse(self, stopping: asyncio.Event) -> None:
         ended = asyncio.Event()

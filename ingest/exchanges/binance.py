@@ -287,6 +287,7 @@ class BinanceConversation:
             raise Reconnect("the exchange announced that this server goes down", frame=frame)
         if envelope.stream is not None:
             name = envelope.stream.encode()
+            self._subscriptions.heard(name)
             return _hear(self._routes.get(name, _unknown), name, frame, now_ns)
         return self._answer(envelope, frame, now_ns)
 

@@ -111,7 +111,7 @@ async def test_a_redis_that_does_not_answer_is_not_waited_for():
         async with asyncio.timeout(1):
             for _ in range(20):
                 await budget.spend()
-        await asyncio.gather(*budget._calls)
+        await budget.settle()
         await redis.aclose()
         await blocking.aclose()
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -24,15 +24,18 @@ from ingest.audit import Report, table
 from ingest.audit import audit as read_audit
 from ingest.backoff import Backoff
 from ingest.connection import AttemptsUsedUp, Patience
-from ingest.contract.keys import parse_symbol
-from ingest.exchanges import EXCHANGES
-from ingest.exchanges.exchange import Stop
-from ingest.exchanges.symbols import UnknownSymbols
-from ingest.limits import TokenBucket
+from ingest.contract.keys import BadName, control, parse_symbol
+from ingest.doctor import Row, look_at_exchange, look_at_redis
+from ingest.exchanges import EXCHANGES, READERS
+from ingest.exchanges.exchange import Exchange, FetchFailed, SkipFrame, Stop
+from ingest.exchanges.symbols import UnknownSymbols, find
+from ingest.limits import budgets
 from ingest.metrics import serve_metrics
+from ingest.normalize import normalize
 from ingest.publisher import CannotAppend, Publisher
 from ingest.rest import Rest
 from ingest.retention import Janitor
+from ingest.selection import Selection
 from ingest.settings import IngestSettings, WrongSettings, read_settings
 from ingest.sharing import Sharing
 from ingest.simulator.replay import replayed_binance
@@ -50,6 +53,13 @@ class Simulated(StrEnum):
     """Exchanges that can be simulated."""
 
     BINANCE = "binance"
+
+
+class Books(StrEnum):
+    """How books are shown."""
+
+    SYNCED = "synced"
+    RAW = "raw"
 
 
 log = structlog.get_logger()
@@ -121,6 +131,70 @@ def audit(
     raise typer.Exit(0 if report.balanced else FAILED)
 
 
+@app.command(name="symbols")
+def list_symbols(
+    exchange: Annotated[str, typer.Argument(help="Whose")],
+    quote: Annotated[str, typer.Option(help="Those that are paid for in this")] = "",
+    add: Annotated[str, typer.Option(help="Have its workers hear these, separated by commas")] = "",
+    remove: Annotated[str, typer.Option(help="Have its workers not hear these")] = "",
+) -> None:
+    """What an exchange trades, a symbol a line; or change what its workers hear, while they run."""
+    settings = _settings()
+    _log(settings.log_level)
+    try:
+        switches = dict.fromkeys(_parsed(add), "on") | dict.fromkeys(_parsed(remove), "off")
+        found = asyncio.run(_symbols(settings, _exchange(exchange), quote, switches))
+    except (UnknownSymbols, BadName) as wrong:
+        _end(str(wrong), WRONG_SETTINGS)
+    except SkipFrame as bad:
+        _end(f"{exchange} does not say what it trades: {bad.reason}", FAILED)
+    except (RedisError, OSError) as away:
+        _end(f"no Redis: {away}", FAILED)
+    if isinstance(found, FetchFailed):
+        _end(f"{exchange} does not say what it trades: {found.reason}", FAILED)
+    for symbol in found:
+        typer.echo(symbol)
+
+
+@app.command(name="doctor")
+def look_at_everything() -> None:
+    """Look at what a worker with these INGEST_* variables would need. The exit code is 1 for warnings, 2 for faults."""
+    settings = _settings()
+    _log(settings.log_level)
+    rows = asyncio.run(_look(settings))
+    for row in rows:
+        typer.echo(f"{row.verdict.name.lower():8} {row.what:18} {row.found}")
+    raise typer.Exit(max(row.verdict for row in rows))
+
+
+@app.command(name="normalize")
+def normalize_frames(
+    exchange: Annotated[str, typer.Argument(help="Whose frames")],
+    symbols: Annotated[str, typer.Option(help="Show these alone, separated by commas")] = "",
+    instruments: Annotated[
+        Path | None, typer.Option(help="Its list of instruments, as REST answers it: symbols are then BASE/QUOTE")
+    ] = None,
+    snapshot: Annotated[
+        Path | None, typer.Option(help="A book, as REST answers it, for the first symbol whose book is heard")
+    ] = None,
+    book: Annotated[Books, typer.Option(help="`raw` shows changes whether they join or not")] = Books.SYNCED,
+) -> None:
+    """Frames, one a line and perhaps EPOCH_SECONDS<tab> before it, to normalized events as lines of JSON."""
+    if exchange not in READERS:
+        _end(f"{exchange}: there are only frames of {', '.join(READERS)}", WRONG_SETTINGS)
+    try:
+        found = EXCHANGES[exchange]().instruments(instruments.read_bytes()) if instruments else {}
+        reader = READERS[exchange]({each.native: each.symbol for each in found.values()}, raw_books=book is Books.RAW)
+        if snapshot:
+            reader.snapshot(snapshot.read_bytes())
+    except SkipFrame as wrong:
+        _end(f"normalize {exchange}: {wrong.reason}", WRONG_SETTINGS)
+    except OSError as unreadable:
+        _end(f"normalize {exchange}: {unreadable}", WRONG_SETTINGS)
+    for said in normalize(reader, sys.stdin.buffer, [name.strip() for name in symbols.split(",") if name.strip()]):
+        typer.echo(said.text, err=said.wrong)
+
+
 @app.command(name="janitor")
 def keep_house(
     budget_bytes: Annotated[int, typer.Option(min=0, help="Memory to keep within; 0 for the server's maxmemory")] = 0,
@@ -136,6 +210,57 @@ async def _keep_house(settings: IngestSettings, budget_bytes: int, stopping: asy
     owner = secrets.token_hex(8)
     await Janitor(redis, owner=owner, keep_s=settings.keep_seconds, budget_bytes=budget_bytes).run(stopping)
     await redis.aclose()
+
+
+async def _symbols(
+    settings: IngestSettings, exchange: Exchange, quote: str, switches: Mapping[str, str]
+) -> Sequence[str] | FetchFailed:
+    """Sorted, those that trade now; or none, if there was something to switch, and it is."""
+    redis = _redis(settings.bus())
+    try:
+        async with _rest(settings, exchange, redis) as rest:
+            answer = await rest.get(exchange.list_instruments())
+        if isinstance(answer, FetchFailed):
+            return answer
+        instruments = exchange.instruments(answer)
+        if switches:
+            find([symbol for symbol, switch in switches.items() if switch == "on"], instruments, exchange.name)
+            await redis.hset(control(exchange.name), items=[part for each in switches.items() for part in each])
+            return ()
+        return sorted(
+            each.symbol
+            for each in instruments.values()
+            if each.trading and quote in ("", each.symbol.partition("/")[2])
+        )
+    finally:
+        await redis.aclose()
+
+
+async def _look(settings: IngestSettings) -> list[Row]:
+    exchange, redis = EXCHANGES[settings.exchange](), _redis(settings.bus())
+    try:
+        rest, url = _rest(settings, exchange, redis), _address(settings.stream_url, exchange.stream_url)
+        return [
+            *await look_at_redis(redis),
+            *await look_at_exchange(exchange, rest, url, settings.listed()),
+        ]
+    finally:
+        await redis.aclose()
+
+
+def _rest(settings: IngestSettings, exchange: Exchange, redis: Redis) -> Rest:
+    limits = budgets(redis, exchange.name, exchange.limits, settings.address)
+    return Rest(_address(settings.rest_url, exchange.rest_url), limits.weight)
+
+
+def _exchange(name: str) -> Exchange:
+    if name not in EXCHANGES:
+        _end(f"there is no exchange {name!r}; there are: {', '.join(EXCHANGES)}", WRONG_SETTINGS)
+    return EXCHANGES[name]()
+
+
+def _parsed(symbols: str) -> list[str]:
+    return [parse_symbol(symbol.strip()) for symbol in symbols.split(",") if symbol.strip()]
 
 
 async def _audit(bus: str, ledgers: Sequence[Path]) -> Report:
@@ -171,9 +296,18 @@ async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:
         # In containers host and pid may be the same again after a crash; what died is not to be taken for what lives.
         writer=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
     )
-    rest = Rest(
-        _address(settings.rest_url, exchange.rest_url), TokenBucket(exchange.weight_at_once, exchange.weight_per_s)
+    limits = budgets(redis, exchange.name, exchange.limits, settings.address)
+    rest = Rest(_address(settings.rest_url, exchange.rest_url), limits.weight)
+    selection = Selection(
+        redis,
+        exchange,
+        publisher,
+        rest,
+        symbols=settings.listed(),
+        channels=settings.channels,
+        symbols_file=settings.symbols_file,
     )
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, selection.reread)
     sharing = None
     if settings.shard_mode == "lease" or exchange.single_writer.intersection(settings.channels):
         name = f"{socket.gethostname()}-{secrets.token_hex(4)}"
@@ -181,8 +315,7 @@ async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:
     backoff = Backoff(settings.retry_first_s, settings.retry_most_s, settings.retry_factor, settings.retry_jitter)
     worker = Worker(
         exchange,
-        symbols=settings.symbols,
-        channels=settings.channels,
+        selection=selection,
         stream_url=_address(settings.stream_url, exchange.stream_url),
         patience=Patience(
             settings.timeout_s,
@@ -194,6 +327,7 @@ async def _work(settings: IngestSettings, stopping: asyncio.Event) -> None:
         ),
         publisher=publisher,
         rest=rest,
+        budgets=limits,
         sharing=sharing,
     )
     if settings.metrics_port:
@@ -224,6 +358,10 @@ def _settings() -> IngestSettings:
         _end(str(wrong), WRONG_SETTINGS)
     except OSError as unreadable:
         _end(f"INGEST_REDIS_URL_FILE: {unreadable}", WRONG_SETTINGS)
+    try:
+        settings.listed()
+    except (OSError, ValueError) as wrong:
+        _end(f"INGEST_SYMBOLS_FILE: {wrong}", WRONG_SETTINGS)
     return settings
 
 

@@ -6,13 +6,14 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import StrEnum
+from math import inf
 from typing import NamedTuple, NoReturn
 
 import structlog
 from msgspec import Struct
 from redis.exceptions import RedisError
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 
 from ingest.backoff import Backoff
 from ingest.contract.events import Event, Status
@@ -23,13 +24,16 @@ from ingest.exchanges.exchange import (
     Fetch,
     Instrument,
     Locate,
+    Notice,
     Output,
     Plan,
     Reconnect,
+    Renew,
     Send,
     SkipFrame,
     Standing,
 )
+from ingest.limits import Budgets
 from ingest.publisher import Publisher
 from ingest.rest import Rest
 from ingest.tasks import pause, unless
@@ -38,6 +42,7 @@ _TICK_S = 0.05
 _FETCHERS = 3
 _LOGGED_BYTES = 500
 _LOG_EVERY_S = 5.0
+_RENEW_EVERY_S = 3_600.0
 _QUIET_NS = 3_000_000_000
 
 log = structlog.get_logger()
@@ -80,8 +85,9 @@ class Counters(Struct):
 
 
 class _Errands(NamedTuple):
-    """What a conversation waits for an answer to; bounded, one of each for each stream."""
+    """What a conversation wants done; bounded, one of each for each stream."""
 
+    sends: asyncio.Queue[Send]
     fetches: asyncio.Queue[Fetch]
     looks: asyncio.Queue[Locate | None]
 
@@ -101,14 +107,24 @@ class Connection:
         patience: Patience,
         publisher: Publisher,
         rest: Rest,
+        budgets: Budgets,
+        replaces: "Connection | None" = None,
     ) -> None:
+        """One that `replaces` another is on standby until told to take over: it says nothing of streams' states."""
         self.name = name
         self.state = State.DISCONNECTED
         self.counters = Counters()
         self.path = plan.path
         self.streams = plan.streams
+        self.standby = replaces is not None
+        self.renewal = ""
+        """Why another is to take its place; empty while none is."""
+        self.renewed_at_s: dict[StreamKey, float] = replaces.renewed_at_s if replaces else {}
+        self._conversation: Conversation | None = None
+        self._heir = ""
         self._carried = plan.streams
         self._unheard: set[StreamKey] = set()
+        self._refused: set[StreamKey] = set()
         self._settled_ns = 0
         self._url = stream_url + plan.path
         self._exchange = exchange
@@ -117,6 +133,7 @@ class Connection:
         self._patience = patience
         self._publisher = publisher
         self._rest = rest
+        self._budgets = budgets
         self._failures = 0
         self._heard_ns = 0
         self._logged_s = 0.0
@@ -133,15 +150,34 @@ class Connection:
             self._wait_for((key,))
         self.streams = streams
 
+    def take_over(self) -> None:
+        """From now on it is the one that speaks for its streams."""
+        self.standby = False
+
+    def retire(self, heir: str) -> None:
+        """End in order: that one has taken over."""
+        self._heir = heir
+        self.streams = ()
+
+    def positions(self) -> Mapping[StreamKey, str]:
+        """Where its streams stand by what it has said."""
+        return self._positions | (dict(self._conversation.positions()) if self._conversation else {})
+
     def flowing(self) -> list[StreamKey]:
         """The streams of which something was said since this socket opened, and those that are known to be quiet.
+
+        Or refused: there is nothing to wait for.
 
         A book is never quiet: it is said even if it does not change, once it is whole.
         """
         if self.state != State.CONNECTED:
             return []
         quiet = time.time_ns() - self._settled_ns > _QUIET_NS
-        return [key for key in self.streams if key not in self._unheard or (quiet and key.channel != "orderbook")]
+        return [
+            key
+            for key in self.streams
+            if key not in self._unheard or key in self._refused or (quiet and key.channel != "orderbook")
+        ]
 
     def _heard(self, event: Event) -> None:
         if not isinstance(event.body, Status):
@@ -159,7 +195,10 @@ class Connection:
         while self.streams and not stopping.is_set():
             if self._publisher.full:  # what would be heard, and each attempt to hear it, had nowhere to go
                 await unless(stopping, self._publisher.room())
-            conversation = self._converse()
+            await unless(stopping, self._budgets.connects.spend())
+            if stopping.is_set() or not self.streams:
+                break
+            self._conversation = conversation = self._converse()
             wait_s = 0.0
             try:
                 async with self._socket() as socket:
@@ -170,17 +209,20 @@ class Connection:
                 self._fall_silent(conversation, "asked to stop" if stopping.is_set() else "not connected")
                 self._positions.update(conversation.positions())
             await pause(stopping, wait_s)
-        self._change(State.DISCONNECTED, "asked to stop" if self.streams else "nothing left to hear")
+        why = f"replaced by {self._heir}" if self._heir else "nothing left to hear"
+        self._change(State.DISCONNECTED, "asked to stop" if self.streams else why)
 
     def _converse(self) -> Conversation:
         """A new connection is a new conversation, which goes on where the last one ended."""
-        for refusal in self._publisher.take_refusals(self.streams):
+        for refusal in () if self.standby else self._publisher.take_refusals(self.streams):
             self._positions.pop(refusal.key, None)
             if refusal.last is not None:
                 self._positions[refusal.key] = refusal.last
         session = f"{self._session}.{self.counters.connects}"
         self._carried = self.streams
         self._unheard.clear()
+        self._refused.clear()
+        self.renewal = ""
         self._wait_for(self.streams)
         return self._exchange.converse(self.streams, self._instruments, self._positions, session)
 
@@ -200,6 +242,10 @@ class Connection:
             )
         except InvalidURI as bad:
             raise OSError(str(bad)) from bad
+        except InvalidStatus as refused:
+            answer = refused.response
+            await self._budgets.connects.obey(answer.status_code, answer.headers.get("Retry-After", ""))
+            raise
         self._change(State.CONNECTED, self._url)
         try:
             yield socket
@@ -208,16 +254,17 @@ class Connection:
 
     async def _talk(self, socket: ClientConnection, conversation: Conversation, stopping: asyncio.Event) -> None:
         """Read, tick and fetch side by side; the first to end ends all, and its error is the reason."""
-        errands = _Errands(asyncio.Queue(), asyncio.Queue())
+        errands = _Errands(asyncio.Queue(), asyncio.Queue(), asyncio.Queue())
         self._heard_ns = time.time_ns()
         self._silent = False
-        await self._do(socket, errands, conversation.greet(self._heard_ns))
+        self._do(errands, conversation.greet(self._heard_ns))
         tasks = [
             asyncio.create_task(self._read(socket, errands, conversation)),
-            asyncio.create_task(self._tick(socket, errands, conversation)),
-            *(asyncio.create_task(self._fetch(socket, errands, conversation)) for _ in range(_FETCHERS)),
+            asyncio.create_task(self._tick(errands, conversation)),
+            asyncio.create_task(self._say(socket, errands)),
+            *(asyncio.create_task(self._fetch(errands, conversation)) for _ in range(_FETCHERS)),
         ]
-        looking = asyncio.create_task(self._look(socket, errands, conversation))
+        looking = asyncio.create_task(self._look(errands, conversation))
         asked = asyncio.create_task(stopping.wait())
         try:
             await asyncio.wait([*tasks, looking, asked], return_when=asyncio.FIRST_COMPLETED)
@@ -245,31 +292,33 @@ class Connection:
                 continue
             for output in outputs:
                 if output.__class__ is Event:
+                    if output.rule == "state" and self.standby:
+                        continue
                     publisher.put(output)
                     if output.key in unheard:
                         self._heard(output)
                 else:
-                    await self._do(socket, errands, (output,))
+                    self._do(errands, (output,))
             if self._failures and any(map(_flows, outputs)):
                 self._failures = 0
             if publisher.full:
                 await publisher.room()
 
-    async def _tick(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> None:
+    async def _tick(self, errands: _Errands, conversation: Conversation) -> None:
         while self.streams:
             await asyncio.sleep(_TICK_S)
             now_ns = time.time_ns()
             if now_ns - self._heard_ns > self._patience.timeout_s * 1e9 and not self._publisher.full:
                 raise Reconnect(f"silent for {self._patience.timeout_s:g} s")
             if self._carried != self.streams:
-                await self._do(socket, errands, self._catch_up(conversation, now_ns))
+                self._do(errands, self._catch_up(conversation, now_ns))
             if not conversation.acknowledged():
                 self._settled_ns = now_ns
-            for refusal in self._publisher.take_refusals(self.streams):
+            for refusal in () if self.standby else self._publisher.take_refusals(self.streams):
                 log.warning("stream stands elsewhere", stream=str(refusal.key), last=refusal.last)
-                await self._do(socket, errands, conversation.refused(refusal.key, refusal.last, now_ns))
+                self._do(errands, conversation.refused(refusal.key, refusal.last, now_ns))
             if conversation.due() <= now_ns and not self._publisher.full:
-                await self._do(socket, errands, conversation.tick(now_ns))
+                self._do(errands, conversation.tick(now_ns))
 
     def _catch_up(self, conversation: Conversation, now_ns: int) -> Sequence[Output]:
         """Converse about what is to be carried now; what neither came nor went does not notice."""
@@ -280,15 +329,23 @@ class Connection:
         self._unheard.difference_update(gone)
         return [*conversation.unsubscribe(gone, now_ns), *conversation.subscribe(come, now_ns)]
 
-    async def _fetch(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> NoReturn:
+    async def _say(self, socket: ClientConnection, errands: _Errands) -> NoReturn:
+        """Apart from who reads, which does not wait for the exchange's leave."""
+        while True:
+            send = await errands.sends.get()
+            if self._budgets.messages:
+                await self._budgets.messages.spend()
+            await socket.send(send.text)
+
+    async def _fetch(self, errands: _Errands, conversation: Conversation) -> NoReturn:
         while True:
             fetch = await errands.fetches.get()
             answer = await self._rest.get(fetch)
             if not isinstance(answer, bytes):
                 log.warning("fetch failed", exchange=self._exchange.name, path=fetch.path, reason=answer.reason)
-            await self._do(socket, errands, conversation.fetched(fetch.tag, answer, time.time_ns()))
+            self._do(errands, conversation.fetched(fetch.tag, answer, time.time_ns()))
 
-    async def _look(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> None:
+    async def _look(self, errands: _Errands, conversation: Conversation) -> None:
         """Apart from the fetches, which may have to wait for the exchange's leave. Ends when asked by None."""
         while locate := await errands.looks.get():
             key = locate.key
@@ -296,23 +353,41 @@ class Connection:
                 standing = (await self._publisher.standings([key])).get(key, Standing("-", 0))
             except (RedisError, OSError):
                 standing = None
-            await self._do(socket, errands, conversation.located(key, standing, time.time_ns()))
+            self._do(errands, conversation.located(key, standing, time.time_ns()))
 
-    async def _do(self, socket: ClientConnection, errands: _Errands, outputs: Sequence[Output]) -> None:
+    def _do(self, errands: _Errands, outputs: Sequence[Output]) -> None:
         for output in outputs:
             if isinstance(output, Event):
-                self._publisher.put(output)
-                self._heard(output)
+                if output.rule != "state" or not self.standby:
+                    self._publisher.put(output)
+                    self._heard(output)
             elif isinstance(output, Send):
-                await socket.send(output.text)
+                errands.sends.put_nowait(output)
             elif isinstance(output, Fetch):
                 errands.fetches.put_nowait(output)
+            elif isinstance(output, Notice):
+                self._tell(output)
+            elif isinstance(output, Renew):
+                self.renewal = output.reason
             else:
                 errands.looks.put_nowait(output)
 
+    def _tell(self, notice: Notice) -> None:
+        """And be replaced if that may help, for each stream once an hour: the exchange itself may have nothing."""
+        self._put_status(
+            Status(state=notice.state, reason=notice.reason[:256], connection=self.name, stream=str(notice.key))
+        )
+        log.warning("subscription", stream=str(notice.key), state=notice.state, reason=notice.reason)
+        if notice.state == "refused":
+            self._refused.add(notice.key)
+        now_s = time.monotonic()
+        if notice.renew and now_s >= self.renewed_at_s.get(notice.key, -inf) + _RENEW_EVERY_S:
+            self.renewed_at_s[notice.key] = now_s
+            self.renewal = f"{notice.key} stays silent"
+
     def _fall_silent(self, conversation: Conversation, reason: str) -> None:
         """Once until somebody is heard again, however often it is tried."""
-        if not self._silent:
+        if not self._silent and not self.standby and not self._heir:
             self._silent = True
             for event in conversation.closed(reason):
                 self._publisher.put(event)
@@ -324,7 +399,7 @@ class Connection:
         lost = self.state == State.CONNECTED
         if not lost:
             self._change(State.ERROR, reason)
-        if self._patience.attempts and self._failures >= self._patience.attempts:
+        if self._patience.attempts and not self.standby and self._failures >= self._patience.attempts:
             self._change(State.TERMINATED, reason)
             raise AttemptsUsedUp(f"{self._url}: {self._failures} attempts failed in a row, the last one: {reason}")
         wait_s = self._patience.backoff.delay_s(self._failures, random.random())
@@ -335,12 +410,14 @@ class Connection:
 
     def _change(self, state: State, reason: str) -> None:
         self.state = state
-        self._changes += 1
         exchange = self._exchange.name
         said = log.warning if state in (State.ERROR, State.RECONNECTING, State.TERMINATED) else log.info
         said("connection", exchange=exchange, connection=self.name, state=str(state), reason=reason)
-        status = Status(state=str(state), reason=reason[:256], connection=self.name)
-        key = StreamKey(exchange, "status")
+        self._put_status(Status(state=str(state), reason=reason[:256], connection=self.name))
+
+    def _put_status(self, status: Status) -> None:
+        self._changes += 1
+        key = StreamKey(self._exchange.name, "status")
         self._publisher.put(Event(key, f"{self._session}.{self._changes}", status, "window"))
 
     def _skip(self, skipped: SkipFrame) -> None:

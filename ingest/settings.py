@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ingest.contract.keys import parse_symbol
 from ingest.exchanges import EXCHANGES
+from ingest.exchanges.symbols import listed
 from ingest.shards import ShardMode
 from ingest.tail import Durability
 
@@ -36,6 +37,10 @@ class IngestSettings(BaseSettings):
     symbols: Listed = Field(
         ("BTC/USDT", "ETH/USDT"), min_length=1, description="What to listen to, separated by commas"
     )
+    symbols_file: Path | None = Field(
+        None,
+        description="A file with them instead, one a line or separated by commas; the signal SIGHUP has it read anew",
+    )
     channels: Listed = Field(
         ("trades", "ticker", "orderbook", "candles-1m"),
         min_length=1,
@@ -51,6 +56,12 @@ class IngestSettings(BaseSettings):
     )
     stream_url: WebSocketUrl | None = Field(None, description="Another WebSocket address than the exchange's own")
     rest_url: HttpUrl | None = Field(None, description="Another REST address than the exchange's own")
+    address: str = Field(
+        "",
+        pattern=r"^[\w.-]*$",
+        description="A name for this machine's public address, where workers of several share a Redis: the exchange's "
+        "limits are for each address",
+    )
     timeout_s: float = Field(30, gt=0, description="For a connection to open, and for anything at all to come over it")
     ping_every_s: float = Field(30, gt=0, description="Between pings of ours")
     pong_within_s: float = Field(10, gt=0, description="For a pong, before the connection counts as dead")
@@ -99,6 +110,10 @@ class IngestSettings(BaseSettings):
         if self.retry_most_s < self.retry_first_s:
             raise ValueError("retry_most_s must not be less than retry_first_s")
         return self
+
+    def listed(self) -> tuple[str, ...]:
+        """The symbols, from the file if there is one. Raises OSError, ValueError."""
+        return listed(self.symbols_file.read_text(encoding="utf-8")) if self.symbols_file else self.symbols
 
     def bus(self) -> str:
         """The address of Redis, from the file if there is one. Raises OSError."""

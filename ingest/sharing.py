@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from redis.asyncio import Redis
@@ -49,14 +49,16 @@ class Sharing:
         self._every_s = every_s
         self._say_at_s = 0.0
 
-    async def run(self, streams: Sequence[StreamKey], listening: Listening, stopping: asyncio.Event) -> None:
+    async def run(
+        self, streams: Callable[[], Sequence[StreamKey]], listening: Listening, stopping: asyncio.Event
+    ) -> None:
         """Have `listening` hear what is ours of `streams`, until asked to stop and, within 10 s, others have it."""
         while not stopping.is_set():
-            await self._try(streams, listening)
+            await self._try(streams(), listening)
             await pause(stopping, self._every_s)
         self.member.leaving = True
         leave_by_s = time.monotonic() + _LEAVE_WITHIN_S
-        while time.monotonic() < leave_by_s and await self._try(streams, listening):
+        while time.monotonic() < leave_by_s and await self._try(streams(), listening):
             if self.member.alone or not self.member.owned:
                 break
             await asyncio.sleep(self._every_s)

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import structlog
 from redis.exceptions import RedisError
@@ -11,13 +11,16 @@ from ingest.connection import Connection, Patience
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.exchange import Exchange, FetchFailed, Instrument, SkipFrame
 from ingest.exchanges.symbols import find
+from ingest.limits import Budgets
 from ingest.listening import Listening
 from ingest.publisher import Publisher
 from ingest.rest import Rest
+from ingest.selection import Selection
 from ingest.sharing import Sharing
 from ingest.tasks import pause, together
 
 _DRAINED_EVERY_S = 0.05
+_SELECTED_EVERY_S = 0.1
 
 log = structlog.get_logger()
 
@@ -29,22 +32,22 @@ class Worker:
         self,
         exchange: Exchange,
         *,
-        symbols: Sequence[str],
-        channels: Sequence[str],
+        selection: Selection,
         stream_url: str,
         patience: Patience,
         publisher: Publisher,
         rest: Rest,
+        budgets: Budgets,
         sharing: Sharing | None = None,
     ) -> None:
-        """`sharing` where other workers of the exchange matter to it."""
+        """`selection` is one that knows no instruments yet; `sharing` where other workers matter."""
         self._exchange = exchange
-        self._symbols = symbols
-        self._channels = channels
+        self._selection = selection
         self._stream_url = stream_url
         self._patience = patience
         self._publisher = publisher
         self._rest = rest
+        self._budgets = budgets
         self._sharing = sharing
         self._listening: Listening | None = None
 
@@ -69,36 +72,38 @@ class Worker:
         """The publisher ends after everyone who puts into it."""
         try:
             async with self._rest:
-                instruments = await self._instruments(stopping)
+                self._selection.instruments.update(await self._instruments(stopping))
                 if not stopping.is_set():
-                    await self._converse(find(self._symbols, instruments, self._exchange.name), stopping)
+                    find(self._selection.configured, self._selection.instruments, self._exchange.name)
+                    await self._converse(stopping)
         finally:
             self._publisher.finish()
+            await self._budgets.settle()
 
-    async def _converse(self, instruments: Mapping[str, Instrument], stopping: asyncio.Event) -> None:
+    async def _converse(self, stopping: asyncio.Event) -> None:
         ended = asyncio.Event()
         self._listening = Listening(
             self._exchange,
-            instruments,
+            self._selection.instruments,
             stream_url=self._stream_url,
             patience=self._patience,
             publisher=self._publisher,
             rest=self._rest,
+            budgets=self._budgets,
             stopping=ended,
         )
         await together(stopping, self._listening.run(), self._choose(self._listening, stopping, ended))
 
     async def _choose(self, listening: Listening, stopping: asyncio.Event, ended: asyncio.Event) -> None:
         """What is heard, until asked to stop; with others about, until they have it."""
-        name = self._exchange.name
-        streams = [StreamKey(name, channel, symbol) for symbol in self._symbols for channel in self._channels]
         try:
             await self._drained(stopping)
+            await self._selection.begin(stopping)
             if self._sharing:
-                await self._sharing.run(streams, listening, stopping)
+                hearing = self._sharing.run(lambda: self._selection.streams, listening, stopping)
             else:
-                await self._hear_all(streams, listening, stopping)
-                await stopping.wait()
+                hearing = self._hear_all(listening, stopping)
+            await together(stopping, self._selection.run(stopping), hearing)
         finally:
             ended.set()
 
@@ -130,15 +135,22 @@ class Worker:
         while self._publisher.counters.spilled + self._publisher.counters.unconfirmed and not stopping.is_set():
             await pause(stopping, _DRAINED_EVERY_S)
 
-    async def _hear_all(self, streams: Sequence[StreamKey], listening: Listening, stopping: asyncio.Event) -> None:
-        """As soon as Redis says where they stand."""
+    async def _hear_all(self, listening: Listening, stopping: asyncio.Event) -> None:
+        """What is selected, as soon as Redis says where it stands; what changes, with the next look."""
+        heard: tuple[StreamKey, ...] = ()
         failures = 0
         while not stopping.is_set():
-            try:
-                await listening.hear(streams)
-                break
-            except (RedisError, OSError) as away:
-                failures += 1
-                wait_s = self._patience.backoff.delay_s(failures, random.random())
-                log.warning("no Redis", exchange=self._exchange.name, reason=str(away), next_attempt_s=round(wait_s, 1))
-                await pause(stopping, wait_s)
+            wait_s = _SELECTED_EVERY_S
+            streams = self._selection.streams
+            if streams != heard:
+                try:
+                    await listening.hear(streams)
+                    heard, failures = streams, 0
+                except (RedisError, OSError) as away:
+                    failures += 1
+                    wait_s = self._patience.backoff.delay_s(failures, random.random())
+                    reason = str(away)
+                    log.warning(
+                        "no Redis", exchange=self._exchange.name, reason=reason, next_attempt_s=round(wait_s, 1)
+                    )
+            await pause(stopping, wait_s)

@@ -105,12 +105,14 @@ class Gap(_Body, frozen=True):
 
 
 class Status(_Body, frozen=True):
-    """A change of a connection (on `md:{EX}:status`) or of one stream (in that stream)."""
+    """A change of a connection or a subscription (on `md:{EX}:status`), or of one stream (in that stream)."""
 
     state: Text
     reason: Text
     connection: Text | None = None
     worker: Text | None = None
+    stream: Text | None = None
+    """That it is about, if it is not the one in which it stands."""
 
 
 class Intent(_Body, frozen=True):

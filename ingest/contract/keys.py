@@ -136,6 +136,16 @@ def lease(exchange: str, name: str) -> str:
     return f"md:{{{exchange}}}:lease:{name}"
 
 
+def control(exchange: str) -> str:
+    """Hash: symbol → `on` or `off`: what workers hear besides, or instead of, what they were started with."""
+    return f"md:{{{exchange}}}:control"
+
+
+def limit(exchange: str, name: str) -> str:
+    """Hash: what all processes behind one address have left of a limit of the exchange's; expires once that is all."""
+    return f"md:{{{exchange}}}:limits:{name}"
+
+
 def untold(exchange: str) -> str:
     """Sorted set, by ms: what the janitor has done and has yet to tell on the stream `status`."""
     return f"md:{{{exchange}}}:untold"

@@ -3,7 +3,12 @@
 from collections.abc import Mapping
 
 from ingest.exchanges.binance import Binance
+from ingest.exchanges.binance_reader import BinanceReader
 from ingest.exchanges.exchange import Exchange
+from ingest.exchanges.reading import Readers
 
 EXCHANGES: Mapping[str, type[Exchange]] = {exchange.name: exchange for exchange in (Binance,)}
 """Every exchange by name: the one line that a new one adds."""
+
+READERS: Mapping[str, Readers] = {"binance": BinanceReader}
+"""Who reads an exchange's frames by themselves."""

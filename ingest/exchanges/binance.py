@@ -4,6 +4,7 @@ https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Final
 
@@ -35,9 +36,13 @@ from ingest.exchanges.exchange import (
     Fetch,
     FetchFailed,
     Instrument,
+    Limit,
+    Limits,
+    Notice,
     Output,
     Plan,
     Reconnect,
+    Renew,
     Send,
     SkipFrame,
     Standing,
@@ -46,7 +51,8 @@ from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.ranged import RangedBook
 from ingest.exchanges.requests import Request, Requests
 from ingest.exchanges.session import Session
-from ingest.exchanges.topic import BookWanted, CandlesWanted, Topic, TradesWanted
+from ingest.exchanges.subscriptions import Silent, Subscriptions
+from ingest.exchanges.topic import BookWanted, CandlesWanted, SubscriptionWanted, Topic, TradesWanted
 
 INTERVALS: Final = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
 
@@ -57,11 +63,17 @@ _MESSAGE_EVERY_NS = 300_000_000
 _ACK_WITHIN_NS = 10_000_000_000
 # Quiet markets are silent, and so is a dead server: after this long we ask, and an answer must come.
 _QUIET_NS = 15_000_000_000
-_LIFETIME_NS = 23 * 3_600_000_000_000  # the exchange cuts at 24 hours
+# Of a ticker comes something each second, of candles each two, also while nobody trades.
+_SILENT_NS = 60_000_000_000
+# The exchange cuts at 24 hours. Before that another connection takes over, and does so within these two hours.
+_RENEW_FROM_NS = 21 * 3_600_000_000_000
+_RENEW_TO_NS = 23 * 3_600_000_000_000
 _BOOK_LIMIT = 1_000
 _TRADES_LIMIT = 1_000
 _CANDLES_LIMIT = 1_000
 
+_COMPARISON = "comparison"
+"""What the tag of a request names instead of a channel, where a book is only compared."""
 _PREFIX = b'{"stream":"'
 
 
@@ -72,9 +84,8 @@ class Binance:
     stream_url = "wss://stream.binance.com:9443"
     rest_url = "https://api.binance.com"
     channels = frozenset({"trades", "ticker", "orderbook", *(f"candles-{interval}" for interval in INTERVALS)})
-    # 6,000 a minute for an address, which other processes may share.
-    weight_at_once = 2_000.0
-    weight_per_s = 50.0
+    # Of 6,000 a minute, and of 300 connections in five minutes.
+    limits = Limits(weight=Limit(1_500, 50), connects=Limit(50, 0.6))
     # After a close for too many messages, a connection within two minutes is closed again.
     wait_after: Mapping[int, float] = {1008: 120.0}
     single_writer = frozenset[str]()
@@ -134,27 +145,26 @@ class BinanceConversation:
         self._requests = Requests(
             names_per_message=_NAMES_PER_MESSAGE, every_ns=_MESSAGE_EVERY_NS, answered_within_ns=_ACK_WITHIN_NS
         )
-        self._end_ns = NEVER
+        self._subscriptions = Subscriptions(self._requests, subscribe="SUBSCRIBE", unsubscribe="UNSUBSCRIBE")
+        self._keys: dict[str, StreamKey] = {}
+        self._renew_ns = NEVER
         self._ask_ns = NEVER
 
     def greet(self, now_ns: int) -> Sequence[Output]:
         """Subscribe to all."""
-        self._end_ns = now_ns + _LIFETIME_NS
+        self._renew_ns = now_ns + _RENEW_FROM_NS + int(self._session.lot * (_RENEW_TO_NS - _RENEW_FROM_NS))
         self._ask_ns = now_ns + _QUIET_NS
         return self.subscribe(self._streams, now_ns)
 
     def subscribe(self, streams: Sequence[StreamKey], now_ns: int) -> Sequence[Output]:
         """Take these on as well; their instruments must be known."""
-        self._requests.add("SUBSCRIBE", chain.from_iterable(map(self._open, streams)))
+        names = list(chain.from_iterable(map(self._open, streams)))
+        self._subscriptions.want({name: _silent_after_ns(name) for name in names})
         return self.tick(now_ns)
 
     def unsubscribe(self, streams: Sequence[StreamKey], now_ns: int) -> Sequence[Output]:
         """Let these go; frames of theirs that are still on the way fall silent."""
-        for key in streams:
-            names = self._names(key)
-            self._routes.update(dict.fromkeys((name.encode() for name in names), _unheard))
-            self._topics.pop(key, None)
-            self._requests.add("UNSUBSCRIBE", names)
+        self._let_go(streams)
         return self.tick(now_ns)
 
     def receive(self, frame: bytes, now_ns: int) -> Sequence[Output]:
@@ -164,14 +174,17 @@ class BinanceConversation:
             name = frame[len(_PREFIX) : frame.find(b'"', len(_PREFIX))]
             route = self._routes.get(name)
             if route is not None:
+                self._subscriptions.heard(name)
                 return _hear(route, name, frame, now_ns)
         return self._other(frame, now_ns)
 
     def fetched(self, tag: str, answer: bytes | FetchFailed, now_ns: int) -> Sequence[Output]:
         """A snapshot, or a page of trades or candles, for the stream that the tag names."""
-        channel, _, symbol = tag.partition(" ")
+        about, _, symbol = tag.partition(" ")
         events: Sequence[Event] = ()
-        match self._topics.get(StreamKey("binance", channel, symbol)):
+        match self._topics.get(StreamKey("binance", "orderbook" if about == _COMPARISON else about, symbol)):
+            case RangedBook() as book if about == _COMPARISON:
+                _compare(book, answer, now_ns)
             case RangedBook() as book:
                 events = _snapshot(book, answer, now_ns)
             case DenseTrades() as trades:
@@ -195,23 +208,26 @@ class BinanceConversation:
         return [event for topic in self._topics.values() for event in topic.closed(reason)]
 
     def tick(self, now_ns: int) -> Sequence[Output]:
-        """Say what may be said, fetch what is due, and end before the exchange does."""
-        if now_ns >= self._end_ns:
-            raise Reconnect("planned: the exchange cuts a connection after 24 hours")
+        """Say what may be said, fetch what is due, and ask to be replaced before the exchange ends the connection."""
+        renewals = []
+        if now_ns >= self._renew_ns:
+            self._renew_ns = NEVER
+            renewals.append(Renew("the exchange cuts a connection after 24 hours"))
         if now_ns >= self._ask_ns:
             self._ask_ns = now_ns + _QUIET_NS
             self._requests.ask("LIST_SUBSCRIPTIONS")
-        sends = [Send(_said(request)) for request in self._requests.ready(now_ns)]
-        return [*sends, *self._wanted(now_ns)]
+        notices = [self._silent(each) for each in self._subscriptions.silent(now_ns)]
+        wanted = self._wanted(now_ns)
+        return [*self._say(now_ns), *renewals, *notices, *wanted]
 
     def due(self) -> int:
         """When `tick` is next wanted."""
         topics = [topic.due() for topic in self._topics.values()]
-        return min(self._end_ns, self._ask_ns, self._requests.due(), *topics)
+        return min(self._renew_ns, self._ask_ns, self._requests.due(), self._subscriptions.due(), *topics)
 
     def acknowledged(self) -> bool:
-        """Whether no SUBSCRIBE waits to be said or answered."""
-        return not self._requests.open("SUBSCRIBE")
+        """Whether all subscriptions stand."""
+        return not self._subscriptions.open
 
     def positions(self) -> Mapping[StreamKey, str]:
         """Of each stream the newest that was said."""
@@ -238,8 +254,26 @@ class BinanceConversation:
                 topic = Candles(key, self._session, position)
                 routes = [Klines(native, topic).hear]
         self._topics[key] = topic
+        self._keys.update(dict.fromkeys(names, key))
         self._routes.update(zip((name.encode() for name in names), routes, strict=True))
         return names
+
+    def _let_go(self, keys: Sequence[StreamKey]) -> None:
+        names = [name for key in keys for name in self._names(key)]
+        self._routes.update(dict.fromkeys((name.encode() for name in names), _unheard))
+        for key in keys:
+            self._topics.pop(key, None)
+        self._subscriptions.drop(names)
+
+    def _say(self, now_ns: int) -> Sequence[Send]:
+        requests = list(self._requests.ready(now_ns))
+        for request in requests:
+            self._subscriptions.said(request)
+        return [Send(_said(request)) for request in requests]
+
+    def _silent(self, silent: Silent) -> Notice:
+        reason = f"nothing comes of {silent.name}" + (", also after it was subscribed to again" if silent.again else "")
+        return Notice(self._keys[silent.name], "silent", reason, renew=silent.again)
 
     def _names(self, key: StreamKey) -> Sequence[str]:
         return _names(key, self._instruments[key.symbol].native.lower())
@@ -253,6 +287,7 @@ class BinanceConversation:
             raise Reconnect("the exchange announced that this server goes down", frame=frame)
         if envelope.stream is not None:
             name = envelope.stream.encode()
+            self._subscriptions.heard(name)
             return _hear(self._routes.get(name, _unknown), name, frame, now_ns)
         return self._answer(envelope, frame, now_ns)
 
@@ -261,13 +296,22 @@ class BinanceConversation:
         if request is None:
             raise SkipFrame("neither data nor the answer to a request of ours", frame=frame)
         if envelope.result is UNSET:
-            raise Reconnect(f"{request.method} refused: {frame[:300]!r}", frame=frame)
-        if request.method != "SUBSCRIBE":
-            return ()
+            return self._refused(request, frame)
         # A quiet symbol may send no diff for minutes, so the snapshot does not wait for one.
-        names = frozenset(request.names)
-        opened = [topic for key, topic in self._topics.items() if self._names(key)[0] in names]
+        names = self._subscriptions.confirmed(request, now_ns)
+        if not names:
+            return ()
+        opened = [self._topics[key] for key in map(self._keys.__getitem__, names) if self._names(key)[0] in names]
         return [*chain.from_iterable(topic.open(now_ns) for topic in opened), *self._wanted(now_ns)]
+
+    def _refused(self, request: Request, frame: bytes) -> Sequence[Output]:
+        """One bad name refuses its whole message: the others are asked for again."""
+        if not request.names:
+            raise Reconnect(f"{request.method} refused: {frame[:300]!r}", frame=frame)
+        reason = frame[:200].decode(errors="replace")
+        bad = [self._keys[name] for name in self._subscriptions.refused(request, reason)]
+        self._let_go(bad)
+        return [Notice(key, "refused", reason) for key in bad]
 
     def _wanted(self, now_ns: int) -> list[Output]:
         wanted: list[Output] = []
@@ -276,22 +320,28 @@ class BinanceConversation:
                 continue
             for want in topic.wants(now_ns):
                 match want:
+                    case BookWanted(just_its_id=True):
+                        wanted.append(self._fetch(_COMPARISON, key, "/api/v3/depth", 5, limit=1))
+                    case SubscriptionWanted():
+                        wanted += map(self._silent, self._subscriptions.again(self._names(key), now_ns))
                     case BookWanted():
-                        wanted.append(self._fetch(key, "/api/v3/depth", 50, limit=_BOOK_LIMIT))
+                        wanted.append(self._fetch(key.channel, key, "/api/v3/depth", 50, limit=_BOOK_LIMIT))
                     case TradesWanted():
                         about = {"fromId": want.first, "limit": _TRADES_LIMIT}
-                        wanted.append(self._fetch(key, "/api/v3/historicalTrades", 25, **about))
+                        wanted.append(self._fetch(key.channel, key, "/api/v3/historicalTrades", 25, **about))
                     case CandlesWanted():
                         since = {"startTime": want.from_ms, "limit": _CANDLES_LIMIT}
-                        wanted.append(self._fetch(key, "/api/v3/klines", 2, interval=key.interval, **since))
+                        wanted.append(
+                            self._fetch(key.channel, key, "/api/v3/klines", 2, interval=key.interval, **since)
+                        )
                     case _:
                         wanted.append(want)
         return wanted
 
-    def _fetch(self, key: StreamKey, path: str, weight: int, **params: int | str | None) -> Fetch:
+    def _fetch(self, about: str, key: StreamKey, path: str, weight: int, **params: int | str | None) -> Fetch:
         texts = ((name, str(value)) for name, value in params.items() if value is not None)
         native = self._instruments[key.symbol].native
-        return Fetch(path, (("symbol", native), *texts), weight, f"{key.channel} {key.symbol}")
+        return Fetch(path, (("symbol", native), *texts), weight, f"{about} {key.symbol}")
 
 
 def _hear(route: Callable[[bytes, int], Sequence[Event]], name: bytes, frame: bytes, now_ns: int) -> Sequence[Event]:
@@ -320,6 +370,12 @@ def _snapshot(book: RangedBook, answer: bytes | FetchFailed, now_ns: int) -> Seq
             pass  # fetched again, as after any other failure
     book.failed(now_ns)
     return ()
+
+
+def _compare(book: RangedBook, answer: bytes | FetchFailed, now_ns: int) -> None:
+    if not isinstance(answer, FetchFailed):
+        with suppress(msgspec.MsgspecError):  # compared again, as after any other failure
+            book.stands_at(read_book(answer).lastUpdateId, now_ns)
 
 
 def _backfill(trades: DenseTrades, answer: bytes | FetchFailed, now_ns: int) -> Sequence[Event]:
@@ -351,6 +407,10 @@ def _names(key: StreamKey, native: str) -> Sequence[str]:
     if key.channel == "ticker":
         return (f"{native}@bookTicker", f"{native}@ticker")
     return (f"{native}@kline_{key.interval}",)
+
+
+def _silent_after_ns(name: str) -> int:
+    return _SILENT_NS if name.endswith("@ticker") or "@kline_" in name else NEVER
 
 
 def _weight(key: StreamKey) -> int:

@@ -5,18 +5,16 @@ https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from ingest.contract.events import Candle, Delta, Event, Trade
 from ingest.contract.numbers import Number, check, exchange_time
-from ingest.exchanges.candles import Candles, Interval
-from ingest.exchanges.dense import DenseTrades
+from ingest.exchanges.candles import Interval
 from ingest.exchanges.exchange import Instrument
 from ingest.exchanges.known_ticker import KnownTicker
-from ingest.exchanges.ranged import RangedBook
 
 Id = Annotated[int, Meta(ge=-1, le=1 << 53)]
 Milliseconds = Annotated[int, Meta(ge=0, le=1 << 53)]
@@ -195,10 +193,31 @@ read_klines = msgspec.json.Decoder(list[BinanceKlineRow]).decode
 read_instruments = msgspec.json.Decoder(BinanceInstruments).decode
 
 
+class HearsTrades(Protocol):
+    """DenseTrades, or what stands for it."""
+
+    def trade(self, trade_id: int, trade: Trade, now_ns: int, /) -> Sequence[Event]:
+        """A trade."""
+
+
+class HearsChanges(Protocol):
+    """RangedBook, or what stands for it."""
+
+    def delta(self, first: int, last: int, delta: Delta, now_ns: int, /) -> Sequence[Event]:
+        """The changes `first`…`last`."""
+
+
+class HearsCandles(Protocol):
+    """Candles, or what stands for them."""
+
+    def candle(self, heard: Interval, now_ns: int, /) -> Sequence[Event]:
+        """An interval's newest state."""
+
+
 class Trades:
     """Reads one symbol's trades."""
 
-    def __init__(self, native: str, trades: DenseTrades) -> None:
+    def __init__(self, native: str, trades: HearsTrades) -> None:
         self._native = native
         self._trades = trades
 
@@ -212,7 +231,7 @@ class Trades:
 class Depth:
     """Reads one symbol's book."""
 
-    def __init__(self, native: str, book: RangedBook) -> None:
+    def __init__(self, native: str, book: HearsChanges) -> None:
         self._native = native
         self._book = book
 
@@ -261,7 +280,7 @@ class Tickers:
 class Klines:
     """Reads one symbol's candles of one interval."""
 
-    def __init__(self, native: str, candles: Candles) -> None:
+    def __init__(self, native: str, candles: HearsCandles) -> None:
         self._native = native
         self._candles = candles
 

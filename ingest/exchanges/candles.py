@@ -13,6 +13,8 @@ from ingest.exchanges.topic import CandlesWanted, Hold, Wanted
 
 BACKFILLED_CANDLES = 5_000
 """The longest hole that is filled by REST; of a longer one the oldest part is registered as lost."""
+GROWS_EVERY_NS = 250_000_000
+"""Between two states of a candle that grows; what comes in between is said when it is due, if it is the newest then."""
 _MS = 1_000_000
 _ATTEMPTS = 4
 _RETRY_NS = 2_000_000_000
@@ -40,6 +42,8 @@ class Candles:
         self.last = None if position is None else int(position)
         self._session = session
         self._heard: Interval | None = None
+        self._latest: Interval | None = None
+        self._grows_at = 0
         self._hold = Hold()
         self._fetch_at = NEVER
         self._attempts = 0
@@ -59,11 +63,14 @@ class Candles:
 
     def due(self) -> int:
         """When something is next wanted."""
-        return min(self._hold.due(), self._fetch_at)
+        return min(self._hold.due(), self._fetch_at, self._grows_at if self._latest else NEVER)
 
     def wants(self, now_ns: int) -> list[Wanted]:
-        """Where the stream stands, or the candles behind `last`."""
+        """Where the stream stands, or the candles behind `last`; or that the newest state is said."""
         wanted: list[Wanted] = []
+        if self._latest and self._grows_at <= now_ns:
+            latest, self._latest = self._latest, None
+            wanted += self._grow(latest, now_ns) if self._follows(latest) else ()
         if self._hold.due() <= now_ns:
             self._hold.looking()
             wanted.append(Locate(self.key))
@@ -79,8 +86,8 @@ class Candles:
             self.last = heard.open_ms - 1
         if heard.end_ms <= self.last:
             return []
-        if heard.open_ms <= self.last + 1:
-            return [self._say(heard)]
+        if self._follows(heard):
+            return self._grow(heard, now_ns)
         news, self._heard = self._heard is None, heard
         if not news:
             return []
@@ -130,10 +137,21 @@ class Candles:
     def refused(self, position: str | None, now_ns: int) -> list[Event]:
         """The stream stands there; the next that is heard tells what is missing."""
         self.last = None if position is None else int(position)
-        self._heard = None
+        self._heard = self._latest = None
         self._hold.end()
         self._fetch_at = NEVER
         return []
+
+    def _follows(self, interval: Interval) -> bool:
+        return self.last is not None and interval.open_ms <= self.last + 1 and interval.end_ms > self.last
+
+    def _grow(self, interval: Interval, now_ns: int) -> list[Event]:
+        """What closes is said at once, and what grows in its time."""
+        if interval.mark != "closed" and now_ns < self._grows_at:
+            self._latest = interval
+            return []
+        self._latest, self._grows_at = None, now_ns + GROWS_EVERY_NS
+        return [self._say(interval)]
 
     def _say(self, interval: Interval) -> Event:
         if interval.mark == "closed":

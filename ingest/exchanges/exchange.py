@@ -34,7 +34,23 @@ class Locate(Struct, frozen=True):
     key: StreamKey
 
 
-Output = Event | Send | Fetch | Locate
+class Notice(Struct, frozen=True):
+    """Tell the world about a subscription: `refused` (and given up), or `silent`; the other streams go on."""
+
+    key: StreamKey
+    state: str
+    reason: str
+    renew: bool = False
+    """Whether a new connection might help; it will not be tried for the same stream again and again."""
+
+
+class Renew(Struct, frozen=True):
+    """Have another connection take the place of this one, which goes on until that one delivers."""
+
+    reason: str
+
+
+Output = Event | Send | Fetch | Locate | Notice | Renew
 
 
 class Standing(Struct, frozen=True):
@@ -88,6 +104,28 @@ class Instrument(Struct, frozen=True):
     tick_size: str | None = None
     lot_size: str | None = None
     min_notional: str | None = None
+
+
+class Limit(Struct, frozen=True):
+    """What an exchange allows one address: so much at once, and then so much a second."""
+
+    at_once: float
+    per_s: float
+
+
+class Limits(Struct, frozen=True):
+    """An exchange's limits for one address.
+
+    Keep each so that twice `at_once`, and what a whole window of the exchange's brings, is within what it allows: when
+    Redis comes or goes, what was spent just before is forgotten.
+    """
+
+    weight: Limit
+    """Of REST requests, by their `Fetch.weight`."""
+    connects: Limit
+    """Attempts to open a WebSocket."""
+    messages: Limit | None = None
+    """That we send on all sockets together, where that is limited for an address and not only for each socket."""
 
 
 class Plan(Struct, frozen=True):
@@ -148,9 +186,7 @@ class Exchange(Protocol):
     """Base address of its WebSocket; a Plan's path is added."""
     rest_url: str
     channels: frozenset[str]
-    weight_at_once: float
-    """REST weight that may be spent in a burst."""
-    weight_per_s: float
+    limits: Limits
     wait_after: Mapping[int, float]
     """Seconds to stay away after a close with this code."""
     single_writer: frozenset[str]

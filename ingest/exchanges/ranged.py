@@ -8,11 +8,15 @@ from ingest.contract.keys import StreamKey
 from ingest.exchanges.book import Book, Level
 from ingest.exchanges.exchange import NEVER, Locate, Standing
 from ingest.exchanges.session import Session
-from ingest.exchanges.topic import BookWanted, Hold, Wanted
+from ingest.exchanges.topic import BookWanted, Hold, SubscriptionWanted, Wanted
 
 BUFFERED_DELTAS = 5_000
 """Deltas that wait for a snapshot; beyond, the oldest go, and a snapshot that needs them is fetched again."""
 SNAPSHOT_EVERY_NS = 10_000_000_000
+QUIET_NS = 300_000_000_000
+"""A live book that did not change for so long is compared with the exchange's."""
+LATE_NS = 5_000_000_000
+"""Changes that are in the exchange's book and did not come within this will not come."""
 _FIRST_RETRY_NS = 1_000_000_000
 _LONGEST_RETRY_NS = 30_000_000_000
 _OLDER_SNAPSHOTS = 3
@@ -45,6 +49,8 @@ class RangedBook:
         self._older = 0
         self._changes = 0
         self._snapshot_ns = 0
+        self._compare_at = NEVER
+        self._ahead: int | None = None
 
     @property
     def position(self) -> str | None:
@@ -55,6 +61,11 @@ class RangedBook:
     def live(self) -> bool:
         """Whether the book is in sync, so that deltas are said as they come."""
         return self._book is not None
+
+    @property
+    def waiting(self) -> int:
+        """Deltas that wait for a snapshot."""
+        return len(self._waiting)
 
     def open(self, now_ns: int) -> list[Event]:
         """The subscription stands: a snapshot is wanted at once, even if a quiet symbol sends no delta for minutes."""
@@ -67,7 +78,7 @@ class RangedBook:
 
     def due(self) -> int:
         """When something is next wanted."""
-        return min(self._fetch_at, self._hold.due())
+        return min(self._fetch_at, self._hold.due(), self._compare_at)
 
     def wants(self, now_ns: int) -> list[Wanted]:
         """A snapshot, or where the stream stands."""
@@ -78,6 +89,8 @@ class RangedBook:
         if self._hold.due() <= now_ns:
             self._hold.looking()
             wanted.append(Locate(self.key))
+        if self._compare_at <= now_ns:
+            wanted += self._compare(now_ns)
         return wanted
 
     def delta(self, first: int, last: int, delta: Delta, now_ns: int) -> Sequence[Event]:
@@ -93,6 +106,7 @@ class RangedBook:
             self._wait(first, last, delta, now_ns)
             return events
         event = self._say(first, last, delta)
+        self._compare_at = now_ns + QUIET_NS
         if self._changes > len(self._book) and now_ns - self._snapshot_ns >= SNAPSHOT_EVERY_NS:
             return event, self._whole(now_ns)
         return (event,)
@@ -121,6 +135,11 @@ class RangedBook:
         else:
             self.failed(now_ns)
         return []
+
+    def stands_at(self, last_id: int, now_ns: int) -> None:
+        """So does the exchange's book, of which nothing has come for long."""
+        if self.last is not None and last_id > self.last:
+            self._ahead, self._compare_at = last_id, now_ns + LATE_NS
 
     def failed(self, now_ns: int) -> None:
         """No usable snapshot came: try again later, and ever later."""
@@ -191,7 +210,18 @@ class RangedBook:
             lost = [self._session.lost(self.key, self.last + 1, last_id, self._why)]
         self.last = last_id
         events = [*lost, self._whole(now_ns), *(self._say(*each) for each in waiting)]
+        self._compare_at = now_ns + QUIET_NS
         return [*events, self._session.status(self.key, "live", self._why)]
+
+    def _compare(self, now_ns: int) -> list[Wanted]:
+        """Quiet books and deaf ones look the same from here."""
+        ahead, self._ahead = self._ahead, None
+        self._compare_at = now_ns + QUIET_NS if self.live else NEVER
+        if not self.live or self.last is None:
+            return []
+        if ahead is None:
+            return [BookWanted(just_its_id=True)]
+        return [SubscriptionWanted()] if ahead > self.last else []
 
     def _say(self, first: int, last: int, delta: Delta) -> Event:
         assert self._book is not None

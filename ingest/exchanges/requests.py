@@ -57,10 +57,6 @@ class Requests:
         _, request = self._sent.pop(request_id, (0, None))
         return request
 
-    def open(self, method: str) -> bool:
-        """Whether such a request waits to go, or for an answer."""
-        return any(r.method == method for r in (*self._waiting, *(request for _, request in self._sent.values())))
-
     def due(self) -> int:
         """When `ready` next has something to say."""
         overdue = min((sent_ns + self._answered_within_ns for sent_ns, _ in self._sent.values()), default=NEVER)

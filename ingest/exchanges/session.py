@@ -1,5 +1,7 @@
 """What a conversation says of itself: identities for what an exchange does not number."""
 
+from zlib import crc32
+
 from ingest.contract.events import Event, Gap, Status
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.exchange import Standing
@@ -16,6 +18,11 @@ class Session:
         """The next one."""
         self._count += 1
         return f"{self.name}.{self._count}"
+
+    @property
+    def lot(self) -> float:
+        """From 0 up to 1, by its name: what many sessions would do at once they do apart."""
+        return crc32(self.name.encode()) / (1 << 32)
 
     def status(self, key: StreamKey, state: str, reason: str, position: str | None = None) -> Event:
         """That a stream is now `state`: syncing, live, suspect, stale. `position` is where we stand in it."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
+from ingest.contract.keys import parse_symbol
 from ingest.exchanges.exchange import Instrument
 
 
@@ -12,18 +13,27 @@ class UnknownSymbols(ValueError):
 
 def find(symbols: Iterable[str], instruments: Mapping[str, Instrument], exchange: str) -> dict[str, Instrument]:
     """The instruments of all `symbols`. Raises UnknownSymbols, once, for all that are not traded now."""
-    complaints = [_complaint(symbol, instruments) for symbol in symbols if not _traded(symbol, instruments)]
-    if complaints:
+    found = {symbol: complaint(symbol, instruments) for symbol in symbols}
+    if complaints := [reason for reason in found.values() if reason]:
         raise UnknownSymbols(f"{exchange}: {'; '.join(complaints)}")
-    return {symbol: instruments[symbol] for symbol in symbols}
+    return {symbol: instruments[symbol] for symbol in found}
 
 
-def _traded(symbol: str, instruments: Mapping[str, Instrument]) -> bool:
-    return symbol in instruments and instruments[symbol].trading
+def listed(text: str) -> tuple[str, ...]:
+    """The symbols that stand in a text, one a line or separated by commas. Raises ValueError."""
+    symbols = tuple(
+        dict.fromkeys(parse_symbol(part.strip()) for part in text.replace("\n", ",").split(",") if part.strip())
+    )
+    if not symbols:
+        raise ValueError("there are no symbols in it")
+    return symbols
 
 
-def _complaint(symbol: str, instruments: Mapping[str, Instrument]) -> str:
+def complaint(symbol: str, instruments: Mapping[str, Instrument]) -> str:
+    """Why it cannot be heard; "" if it can."""
     if symbol in instruments:
+        if instruments[symbol].trading:
+            return ""
         return f"{symbol} is not trading now (status {instruments[symbol].status})"
     traded = [name for name, instrument in instruments.items() if instrument.trading]
     near = get_close_matches(symbol.upper(), traded, n=3, cutoff=0.6)

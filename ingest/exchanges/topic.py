@@ -15,6 +15,9 @@ HOLD_NS = 250_000_000
 class BookWanted(Struct, frozen=True):
     """A snapshot, by REST."""
 
+    just_its_id: bool = False
+    """Whether what is in it does not matter."""
+
 
 class TradesWanted(Struct, frozen=True):
     """A page of trades from this id on, by REST; without one, of the newest."""
@@ -28,7 +31,12 @@ class CandlesWanted(Struct, frozen=True):
     from_ms: int
 
 
-Wanted = BookWanted | TradesWanted | CandlesWanted | Locate
+class SubscriptionWanted(Struct, frozen=True):
+    """Once more: nothing comes, although there is something."""
+
+
+Wanted = BookWanted | TradesWanted | CandlesWanted | SubscriptionWanted | Locate | Event
+"""An event is to be said as it is: it had to wait for its time."""
 
 
 class Topic(Protocol):

@@ -7,14 +7,22 @@ from contextlib import asynccontextmanager
 from ingest.backoff import Backoff
 from ingest.connection import Patience
 from ingest.exchanges import EXCHANGES
-from ingest.limits import TokenBucket
+from ingest.exchanges.exchange import Limit, Limits
+from ingest.limits import Budgets, budgets
 from ingest.publisher import Publisher
 from ingest.rest import Rest
+from ingest.selection import Selection
 from ingest.spill import Spill
 from ingest.worker import Worker
 
 CHANNELS = ("trades", "ticker", "orderbook", "candles-1m")
+PLENTY = Limits(weight=Limit(10_000, 10_000), connects=Limit(10_000, 10_000))
 QUICK = Patience(backoff=Backoff(first_s=0.05, most_s=0.2))
+
+
+def plenty(redis, name: str = "binance") -> Budgets:
+    """Limits that no test reaches."""
+    return budgets(redis, name, PLENTY)
 
 
 def make_worker(
@@ -29,14 +37,17 @@ def make_worker(
     spill: Spill | None = None,
 ) -> Worker:
     """As the command makes it, for an exchange of ours."""
+    limits, publisher = plenty(redis, name), Publisher(redis, name, bound=bound, spill=spill)
+    rest = Rest(exchange.rest_url, limits.weight)
+    venue = EXCHANGES[name]()
     return Worker(
-        EXCHANGES[name](),
-        symbols=symbols,
-        channels=channels,
+        venue,
+        selection=Selection(redis, venue, publisher, rest, symbols=symbols, channels=channels, every_s=0.1),
         stream_url=exchange.stream_url,
         patience=patience,
-        publisher=Publisher(redis, name, bound=bound, spill=spill),
-        rest=Rest(exchange.rest_url, TokenBucket(10_000, 10_000)),
+        publisher=publisher,
+        rest=rest,
+        budgets=limits,
     )
 
 

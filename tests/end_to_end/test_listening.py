@@ -1,20 +1,25 @@
 """Streams that come and go while their connections run, on a simulated exchange."""
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 
 import pytest
+from websockets.asyncio.server import serve
+from websockets.datastructures import Headers
+from websockets.http11 import Response
 
 import ingest.exchanges.binance
+import ingest.exchanges.subscriptions
 from ingest.contract.codec import decode
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.binance import Binance
-from ingest.limits import TokenBucket
+from ingest.exchanges.exchange import Instrument
 from ingest.listening import Listening
 from ingest.publisher import Publisher
 from ingest.rest import Rest
 from ingest.simulator.server import simulated_binance
-from tests.end_to_end.running import QUICK
+from tests.end_to_end.running import QUICK, plenty
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.slow
@@ -24,18 +29,20 @@ BTC, ETH, SOL = ([StreamKey("binance", channel, symbol) for channel in ("trades"
 
 
 @asynccontextmanager
-async def listening(redis, rate=300):
+async def listening(redis, rate=300, stream_url=None):
     """A Listening that hears nothing yet, and its exchange."""
     async with simulated_binance(symbols=SYMBOLS, rate=rate) as exchange:
         binance, publisher, stopping = Binance(), Publisher(redis, "binance"), asyncio.Event()
-        async with Rest(exchange.rest_url, TokenBucket(10_000, 10_000)) as rest:
+        limits = plenty(redis)
+        async with Rest(exchange.rest_url, limits.weight) as rest:
             found = Listening(
                 binance,
                 binance.instruments(await rest.get(binance.list_instruments())),
-                stream_url=exchange.stream_url,
+                stream_url=stream_url or exchange.stream_url,
                 patience=QUICK,
                 publisher=publisher,
                 rest=rest,
+                budgets=limits,
                 stopping=stopping,
             )
             writing, hearing = asyncio.create_task(publisher.run()), asyncio.create_task(found.run())
@@ -153,3 +160,64 @@ async def test_a_quiet_stream_flows_once_its_subscription_has_stood_for_a_while(
         await heard.hear([*BTC, *ETH])
         await eventually(lambda: heard.flowing() == {BTC[1], ETH[1]})  # the books are whole
         await eventually(lambda: heard.flowing() == {*BTC, *ETH})
+
+
+async def test_an_exchange_that_asks_for_a_pause_before_the_next_connection_is_obeyed(redis):
+    attempts: list[float] = []
+
+    def refuse(_connection, _request):
+        attempts.append(time.monotonic())
+        return Response(429, "Too Many Requests", Headers({"Retry-After": "1"}), b"")
+
+    async with serve(lambda _: None, "127.0.0.1", 0, process_request=refuse) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with listening(redis, stream_url=f"ws://127.0.0.1:{port}") as (heard, _):
+            await heard.hear(BTC)
+            await eventually(lambda: len(attempts) == 2)
+    assert attempts[1] - attempts[0] >= 0.99
+
+
+async def told(redis):
+    """What was said of subscriptions: the stream and its state."""
+    entries = [decode(*entry) for entry in await redis.xrange("md:{binance}:status")]
+    return [(entry.event.stream, entry.event.state) for entry in entries if entry.event.stream]
+
+
+def with_another(instruments, symbol, native):
+    return {**instruments, symbol: Instrument(symbol, native, True, "TRADING")}
+
+
+async def test_one_bad_topic_does_not_silence_the_others_and_is_told(redis):
+    bad = [StreamKey("binance", channel, "BAD/USDT") for channel in ("trades", "orderbook")]
+    async with listening(redis) as (heard, _):
+        heard._instruments = with_another(heard._instruments, "BAD/USDT", "BAD-USDT")  # no name for a stream
+        await heard.hear([*BTC, *bad, *ETH])
+        await more_of(redis, [*BTC, *ETH])
+        await eventually(lambda: heard.flowing() == {*BTC, *bad, *ETH})  # nobody waits for them
+        (connection,) = heard.connections
+        assert (connection.counters.connects, sorted(await told(redis))) == (
+            1,
+            sorted((str(key), "refused") for key in bad),
+        )
+
+
+async def test_a_topic_that_never_delivers_is_told_resubscribed_and_in_the_end_another_connection_tried(
+    redis, monkeypatch
+):
+    monkeypatch.setattr(ingest.exchanges.binance, "_SILENT_NS", 1_500_000_000)
+    monkeypatch.setattr(ingest.exchanges.subscriptions, "LOOK_EVERY_NS", 100_000_000)
+    mute = StreamKey("binance", "candles-1m", "MUTE/USDT")
+    async with listening(redis) as (heard, _):
+        heard._instruments = with_another(heard._instruments, "MUTE/USDT", "MUTEUSDT")  # unknown names say nothing
+        await heard.hear([*BTC, mute])
+
+        async def told_often(times):
+            return len(await told(redis)) == times
+
+        await eventually(lambda: told_often(4))  # twice on each connection
+        ids = await trade_ids(redis, BTC[0])
+        assert (await told(redis), [connection.name for connection in heard.connections], ids) == (
+            [(str(mute), "silent")] * 4,
+            ["binance-2"],
+            list(range(ids[0], ids[0] + len(ids))),
+        )

@@ -173,3 +173,38 @@ async def test_a_port_that_is_taken_is_named():
         process = await ingest("simulate", "binance", "--port", port)
         _, said = await process.communicate()
     assert (process.returncode, port in said.decode()) == (2, True)
+
+
+async def said(*arguments: str, **variables: str) -> tuple[int | None, str, str]:
+    process = await ingest(*arguments, **variables)
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_symbols_are_listed_and_switched(redis, redis_server):
+    async with simulated_binance(symbols=("BTC/USDT", "ETH/USDT", "ETH/BTC")) as exchange:
+        env = {"INGEST_REDIS_URL": redis_server.url, "INGEST_REST_URL": exchange.rest_url}
+        answers = [
+            await said("symbols", "binance", **env),
+            await said("symbols", "binance", "--quote", "BTC", **env),
+            await said("symbols", "binance", "--add", "ETH-BTC,BTC/USDT", "--remove", "ETH/USDT", **env),
+            await said("symbols", "binance", "--add", "ETH/EUR", **env),
+        ]
+    control = await redis.hgetall("md:{binance}:control")
+    assert ([(code, out) for code, out, _ in answers], control) == (
+        [(0, "BTC/USDT\nETH/BTC\nETH/USDT\n"), (0, "ETH/BTC\n"), (0, ""), (2, "")],
+        {b"ETH/BTC": b"on", b"BTC/USDT": b"on", b"ETH/USDT": b"off"},
+    )
+
+
+async def test_the_doctors_exit_code_is_that_of_the_worst_row(redis, redis_server):
+    async with simulated_binance(symbols=("BTC/USDT",)) as exchange:
+        env = {
+            "INGEST_REDIS_URL": redis_server.url,
+            "INGEST_STREAM_URL": exchange.stream_url,
+            "INGEST_REST_URL": exchange.rest_url,
+        }
+        well = await said("doctor", **env, INGEST_SYMBOLS="BTC/USDT")
+        ill = await said("doctor", **env, INGEST_SYMBOLS="BTC/USD")
+    verdicts = [line.split()[0] for line in well[1].splitlines()]
+    assert (well[0], ill[0], verdicts) == (1, 2, ["ok", "warning", "warning", "ok", "ok", "ok", "ok"])

@@ -6,8 +6,8 @@ import pytest
 from aiohttp import web
 
 from ingest.exchanges.exchange import Fetch, FetchFailed
-from ingest.limits import TokenBucket
 from ingest.rest import Rest
+from tests.end_to_end.running import plenty
 
 
 @pytest.fixture
@@ -35,23 +35,26 @@ def fetch(path: str, *params: tuple[str, str]) -> Fetch:
     return Fetch(path, params, 1, "tag")
 
 
-async def ask(address: str, request: Fetch) -> bytes | FetchFailed:
-    async with Rest(address, TokenBucket(100, 100)) as rest:
+async def ask(redis, address: str, request: Fetch) -> bytes | FetchFailed:
+    async with Rest(address, plenty(redis).weight) as rest:
         return await rest.get(request)
 
 
-async def test_the_body_of_an_answer_comes_back(address):
-    assert await ask(address, fetch("/echo", ("symbol", "BTCUSDT"), ("limit", "5"))) == b"/echo?symbol=BTCUSDT&limit=5"
+async def test_the_body_of_an_answer_comes_back(redis, address):
+    assert (
+        await ask(redis, address, fetch("/echo", ("symbol", "BTCUSDT"), ("limit", "5")))
+        == b"/echo?symbol=BTCUSDT&limit=5"
+    )
 
 
-async def test_a_large_body_comes_back_whole(address):
-    assert await ask(address, fetch("/large")) == b"x" * 3_000_000
+async def test_a_large_body_comes_back_whole(redis, address):
+    assert await ask(redis, address, fetch("/large")) == b"x" * 3_000_000
 
 
-async def test_a_refusal_is_an_answer_too(address):
-    assert await ask(address, fetch("/refuse")) == FetchFailed(429, '{"code":-1003}')
+async def test_a_refusal_is_an_answer_too(redis, address):
+    assert await ask(redis, address, fetch("/refuse")) == FetchFailed(429, '{"code":-1003}')
 
 
-async def test_an_address_where_nobody_listens_is_named():
-    answer = await ask("http://127.0.0.1:9", fetch("/"))
+async def test_an_address_where_nobody_listens_is_named(redis):
+    answer = await ask(redis, "http://127.0.0.1:9", fetch("/"))
     assert (type(answer), answer.status, "127.0.0.1:9" in answer.reason) == (FetchFailed, 0, True)

@@ -67,7 +67,7 @@ class Seat:
         await self.die()
         ending = asyncio.Event()
         ending.set()
-        await self.sharing.run(STREAMS, self.heard, ending)
+        await self.sharing.run(lambda: STREAMS, self.heard, ending)
 
     async def die(self) -> None:
         """From one moment to the next."""
@@ -184,3 +184,14 @@ async def test_it_says_how_many_shards_a_worker_has_and_how_it_came_by_them(redi
     registry.register(_Collector(worker, publisher, sharing))
     names = ("owned", "taken_total", "received_total", "given_total", "lost_total")
     assert [registry.get_sample_value(f"tickbus_shards_{name}") for name in names] == [SHARDS, SHARDS, 0, 0, 0]
+
+
+async def test_streams_come_and_go_while_they_are_shared(redis):
+    sharing = Sharing(redis, Binance(), Publisher(redis, "binance"), mode="lease", name="one", every_s=0.1)
+    wanted, heard, stopping = TRADES[:12], Heard(), asyncio.Event()
+    running = asyncio.create_task(sharing.run(lambda: wanted, heard, stopping))
+    await eventually(lambda: heard.streams == set(TRADES[:12]))
+    wanted = TRADES[6:]
+    await eventually(lambda: heard.streams == set(TRADES[6:]))
+    stopping.set()
+    await running

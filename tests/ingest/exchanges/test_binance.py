@@ -16,12 +16,15 @@ from ingest.exchanges.exchange import (
     FetchFailed,
     Instrument,
     Locate,
+    Notice,
     Plan,
     Reconnect,
+    Renew,
     Send,
     SkipFrame,
     Standing,
 )
+from ingest.exchanges.ranged import LATE_NS, QUIET_NS
 from ingest.exchanges.topic import HOLD_NS
 
 NOW = 1_795_335_330_200_000_000
@@ -260,9 +263,81 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_a_refused_subscription_ends_the_connection(refusal):
+def test_a_bad_name_is_found_and_told_and_the_others_are_subscribed_to(refusal):
+    talk = conversation(TRADES, CANDLES)
+    answers = [refusal, b'{"result":null,"id":2}', refusal.replace(b'"id":1', b'"id":3')]
+    said = [talk.receive(answers[0], NOW)]
+    for i, answer in enumerate(answers[1:], 1):
+        said += [talk.tick(NOW + i * 300_000_000), talk.receive(answer, NOW)]
+    words = answers[2].decode()
+    assert said == [
+        [],
+        [Send('{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":2}')],
+        [],
+        [Send('{"method":"SUBSCRIBE","params":["btcusdt@kline_1m"],"id":3}')],
+        [Notice(CANDLES, "refused", words)],
+    ]
+
+
+def test_a_refused_part_of_a_ticker_is_a_refused_ticker():
+    talk = conversation(TRADES, TICKER)
+    names = ["btcusdt@trade", "btcusdt@bookTicker", "btcusdt@ticker"]
+    stands, told, sent = set(), [], []
+    for i in range(1, 20):
+        said = talk.tick(NOW + i * 300_000_000)
+        requests = [msgspec.json.decode(send.text) for send in said if isinstance(send, Send)]
+        for request in requests or ([{"id": 1, "method": "SUBSCRIBE", "params": names}] if i == 1 else []):
+            sent.append(request["method"])
+            if bad := "btcusdt@ticker" in request["params"]:
+                told += talk.receive(b'{"code":2,"msg":"?","id":%d}' % request["id"], NOW)
+            if not bad:
+                talk.receive(b'{"result":null,"id":%d}' % request["id"], NOW)
+                change = stands.difference_update if request["method"] == "UNSUBSCRIBE" else stands.update
+                change(request["params"])
+    assert (stands, [(notice.key, notice.state) for notice in told]) == ({names[0]}, [(TICKER, "refused")])
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_with_nothing_left_the_connection_ends(refusal):
     with pytest.raises(Reconnect, match="SUBSCRIBE refused"):
-        conversation().receive(refusal, NOW)
+        conversation(TRADES).receive(refusal, NOW)
+
+
+def test_a_ticker_without_its_24_hours_is_told_resubscribed_and_at_last_a_reason_to_connect_anew():
+    talk = conversation(TICKER)
+    talk.receive(b'{"result":null,"id":1}', NOW)
+    said = []
+    for second in range(0, 200, 5):
+        now_ns = NOW + second * 1_000_000_000
+        talk.receive(BOOK_TICKER.replace(b"81234567890", b"8123456%d" % (1000 + second)), now_ns)
+        for output in talk.tick(now_ns):
+            said.append(output)
+            if isinstance(output, Send):
+                talk.receive(b'{"result":null,"id":%d}' % msgspec.json.decode(output.text)["id"], now_ns)
+    reason = "nothing comes of btcusdt@ticker"
+    assert said == [
+        Send('{"method":"UNSUBSCRIBE","params":["btcusdt@ticker"],"id":2}'),
+        Notice(TICKER, "silent", reason),
+        Send('{"method":"SUBSCRIBE","params":["btcusdt@ticker"],"id":3}'),
+        Notice(TICKER, "silent", f"{reason}, also after it was subscribed to again", renew=True),
+    ]
+
+
+@pytest.mark.parametrize(("stands_at", "silent"), [(81234567897, False), (81234567898, True)])
+def test_a_quiet_book_is_compared_and_one_that_is_behind_the_exchanges_is_deaf(stands_at, silent):
+    talk = conversation(BOOK)
+    talk.receive(b'{"result":null,"id":1}', NOW)
+    talk.fetched("orderbook BTC/USDT", REST_BOOK, NOW)
+    talk.receive(DEPTH, NOW)
+    later = NOW + QUIET_NS
+    talk.receive(b'{"result":[],"id":2}', NOW) if talk.tick(later - 1) else None
+    asked = [output for output in talk.tick(later) if isinstance(output, Fetch)]
+    talk.fetched("comparison BTC/USDT", b'{"lastUpdateId":%d,"bids":[],"asks":[]}' % stands_at, later)
+    told = [output for output in talk.tick(later + LATE_NS) if isinstance(output, Notice)]
+    assert (asked, told) == (
+        [Fetch("/api/v3/depth", (("symbol", "BTCUSDT"), ("limit", "1")), 5, "comparison BTC/USDT")],
+        [Notice(BOOK, "silent", "nothing comes of btcusdt@depth@100ms")] if silent else [],
+    )
 
 
 @pytest.mark.parametrize("notice", [b'{"e":"serverShutdown","E":1}', b'{"stream":"!serverShutdown","data":{}}'])
@@ -276,12 +351,22 @@ def test_a_request_without_an_answer_ends_the_connection():
         conversation().tick(NOW + 10_000_000_000)
 
 
-def test_a_connection_ends_before_the_exchange_cuts_it():
-    talk = conversation()
+def renewed_after_hours(session: str) -> float:
+    """Within a quarter of an hour."""
+    talk = Binance().converse([TRADES], SYMBOLS, {}, session)
+    talk.greet(NOW)
     talk.receive(b'{"result":null,"id":1}', NOW)
-    talk.receive(TRADE, NOW + 22 * 3_600_000_000_000)
-    with pytest.raises(Reconnect, match="24 hours"):
-        talk.tick(NOW + 23 * 3_600_000_000_000)
+    for quarter in range(1, 24 * 4):
+        now_ns = NOW + quarter * 900_000_000_000
+        talk.receive(TRADE, now_ns)
+        if any(isinstance(output, Renew) for output in talk.tick(now_ns)):
+            return quarter / 4
+    raise AssertionError("never")
+
+
+def test_a_connection_asks_to_be_replaced_once_and_each_at_another_time_before_the_exchange_cuts_it():
+    hours = [renewed_after_hours(f"binance-{i}") for i in range(50)]
+    assert (min(hours) >= 21, max(hours) <= 23, len(set(hours)) >= 6) == (True, True, True)
 
 
 def test_a_quiet_connection_is_asked_whether_it_still_lives():

@@ -1,12 +1,14 @@
 """Candles without a hole."""
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
 from ingest.contract.events import Candle, Event, Gap
 from ingest.contract.keys import StreamKey
-from ingest.exchanges.candles import BACKFILLED_CANDLES, Candles, Interval
+from ingest.exchanges.candles import BACKFILLED_CANDLES, GROWS_EVERY_NS, Candles, Interval
 from ingest.exchanges.exchange import NEVER, Locate, Standing
 from ingest.exchanges.session import Session
 from ingest.exchanges.topic import HOLD_NS, CandlesWanted
@@ -67,7 +69,48 @@ def test_an_interval_grows_closes_and_is_followed_by_the_next():
     some = candles()
     heard = [interval(4), interval(4, "2"), interval(4, "closed"), interval(5), interval(4, "closed")]
     expected = [[said(4)], [said(4, "2")], [said(4, "closed")], [said(5)], []]
-    assert [some.candle(each, 0) for each in heard] == expected
+    assert [some.candle(each, i * GROWS_EVERY_NS) for i, each in enumerate(heard)] == expected
+
+
+def test_what_grows_is_said_every_250_ms_and_what_closes_at_once():
+    some, ms = candles(), 1_000_000
+    heard = [(0, "1"), (10, "2"), (249, "3"), (251, "4"), (300, "5"), (310, "closed")]
+    told = [some.candle(interval(4, mark), at * ms) for at, mark in heard]
+    assert (told, some.due()) == ([[said(4)], [], [], [said(4, "4")], [], [said(4, "closed")]], NEVER)
+
+
+def test_what_had_to_wait_is_said_in_its_time():
+    some = candles()
+    told = [some.candle(interval(4), 0), some.candle(interval(4, "2"), 10), some.candle(interval(4, "3"), 20)]
+    told += [some.due(), some.wants(GROWS_EVERY_NS - 1), some.wants(GROWS_EVERY_NS), some.due()]
+    assert told == [[said(4)], [], [], GROWS_EVERY_NS, [], [said(4, "3")], NEVER]
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.booleans()), min_size=1, max_size=60))
+def test_the_newest_state_is_always_said_and_never_more_than_one_in_250_ms(frames):
+    """With a clock that wakes it when it says so."""
+    some, now_ms, number, said_at = candles(), 0, 1, []
+    newest = spoken = None
+
+    def take(events, at_ms):
+        nonlocal spoken
+        for event in events:
+            spoken = event.s
+            if not event.body.closed:
+                said_at.append(at_ms)
+
+    for i, (wait_ms, closes) in enumerate(frames):
+        until_ms = now_ms + wait_ms
+        if some.due() <= until_ms * MS:
+            due_ms = some.due() // MS
+            take(some.wants(due_ms * MS), due_ms)
+        now_ms = until_ms
+        heard = interval(number, "closed" if closes else str(i))
+        number += closes
+        newest = f"{heard.candle.open_ns}.{heard.mark}"
+        take(some.candle(heard, now_ms * MS), now_ms)
+    take(some.wants(now_ms * MS + GROWS_EVERY_NS), now_ms + 250)
+    assert (spoken, [b for a, b in pairwise(said_at) if b - a < 250]) == (newest, [])
 
 
 def test_what_closed_unheard_is_fetched():
@@ -157,6 +200,8 @@ def test_every_interval_closes_once_and_in_order_or_is_registered(heard, unknown
                 first = want.from_ms // LENGTH_MS
                 rows = [interval(i) for i in range(first, 14) if i not in unknown or i == 13]
                 events += some.fetched(rows[:page], now_ns)
+            elif isinstance(want, Event):
+                events.append(want)
             else:
                 events += some.located(Standing("g", 7, some.position), now_ns)
     covered = []

@@ -1,0 +1,72 @@
+"""Frames by themselves, without a connection or a stream to join: what each means is said at once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from ingest.contract.events import Delta, Event, Snapshot, Trade
+from ingest.contract.keys import StreamKey
+from ingest.exchanges.book import Level
+from ingest.exchanges.candles import Interval
+
+
+class Reader(Protocol):
+    """Reads one exchange's frames."""
+
+    def read(self, frame: bytes, now_ns: int) -> Sequence[Event]:
+        """What it means, received then. Raises SkipFrame, also for what is no data."""
+
+    def snapshot(self, body: bytes) -> None:
+        """The REST answer with the book of the first symbol whose book is heard. Raises SkipFrame."""
+
+    @property
+    def held(self) -> int:
+        """Deltas that wait for a snapshot which they join."""
+
+
+class Readers(Protocol):
+    """How an exchange's Reader is made."""
+
+    def __call__(self, symbols: Mapping[str, str], *, raw_books: bool) -> Reader:
+        """`symbols` are ours by the exchange's name; others keep that. `raw_books` are not put in sync."""
+
+
+class EachTrade:
+    """As DenseTrades, without a word on what is missing."""
+
+    def __init__(self, key: StreamKey) -> None:
+        self._key = key
+
+    def trade(self, trade_id: int, trade: Trade, _now_ns: int) -> Sequence[Event]:
+        """As it comes."""
+        return (Event(self._key, str(trade_id), trade, "dense", str(trade_id)),)
+
+
+class EachCandle:
+    """As Candles, each state of each interval."""
+
+    def __init__(self, key: StreamKey) -> None:
+        self._key = key
+
+    def candle(self, heard: Interval, _now_ns: int) -> Sequence[Event]:
+        """As it comes."""
+        s = f"{heard.candle.open_ns}.{heard.mark}"
+        return (Event(self._key, s, heard.candle, "candle", f"{heard.open_ms}-{heard.end_ms}"),)
+
+
+class EachChange:
+    """As RangedBook, whether the changes join or not."""
+
+    def __init__(self, key: StreamKey) -> None:
+        self._key = key
+
+    def delta(self, first: int, last: int, delta: Delta, _now_ns: int) -> Sequence[Event]:
+        """As it comes."""
+        return (Event(self._key, str(last), delta, "range", str(first)),)
+
+    def snapshot(
+        self, last_id: int, bids: Sequence[Level], asks: Sequence[Level], cut: int, now_ns: int
+    ) -> Sequence[Event]:
+        """As it comes; a side of `cut` levels may go on."""
+        depth = cut if max(len(bids), len(asks)) >= cut else None
+        whole = Snapshot(bids=tuple(bids), asks=tuple(asks), received_ns=now_ns, depth=depth)
+        return (Event(self._key, str(last_id), whole, "snapshot"),)

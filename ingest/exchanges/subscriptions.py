@@ -1,0 +1,152 @@
+"""A connection's subscriptions: desired, pending, confirmed, name by name; bad names and silent ones are found."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum, auto
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from ingest.exchanges.exchange import NEVER, Reconnect
+from ingest.exchanges.requests import Request, Requests
+
+LOOK_EVERY_NS = 5_000_000_000
+_MOST_REFUSED = 20
+"""More than so many bad names are no accident: something else is wrong."""
+_TOLD = 2
+"""So often it is told that a name is silent; in between it is subscribed to once more."""
+
+
+class State(Enum):
+    """How far the subscription to a name is."""
+
+    DESIRED = auto()
+    PENDING = auto()
+    CONFIRMED = auto()
+
+
+class Silent(NamedTuple):
+    """A name of which nothing came for longer than can be."""
+
+    name: str
+    again: bool
+    """Whether it was subscribed to once more since, and that did not help."""
+
+
+class _Name(Struct):
+    within_ns: int
+    """Something has to come of it so often; NEVER if it may be quiet."""
+    state: State = State.DESIRED
+    confirmed: bool = False
+    """Whether it ever was."""
+    since_ns: int = 0
+    tries: int = 0
+
+
+class Subscriptions:
+    """The names of one connection. Messages go through `requests`, under the two methods."""
+
+    def __init__(self, requests: Requests, *, subscribe: str, unsubscribe: str) -> None:
+        self._requests = requests
+        self._subscribe = subscribe
+        self._unsubscribe = unsubscribe
+        self._names: dict[str, _Name] = {}
+        self._heard: set[bytes] = set()
+        self._refused = 0
+        self._looked_ns = 0
+
+    def want(self, names: Mapping[str, int]) -> None:
+        """Subscribe to these; of each something has to come within so many ns, or NEVER if it may be quiet."""
+        self._names.update((name, _Name(within_ns)) for name, within_ns in names.items())
+        self._requests.add(self._subscribe, names)
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Let these go. A name that was refused is gone already."""
+        known = [name for name in names if self._names.pop(name, None)]
+        self._requests.add(self._unsubscribe, known)
+
+    def said(self, request: Request) -> None:
+        """This message has gone out."""
+        if request.method == self._subscribe:
+            self._put(request, State.PENDING)
+
+    def confirmed(self, request: Request, now_ns: int) -> Sequence[str]:
+        """The exchange agrees: the names that now stand for the first time."""
+        if request.method != self._subscribe:
+            return ()
+        new = [name for name in request.names if name in self._names and not self._names[name].confirmed]
+        self._put(request, State.CONFIRMED)
+        for name in request.names:
+            if known := self._names.get(name):
+                known.confirmed, known.since_ns = True, now_ns
+        return new
+
+    def refused(self, request: Request, reason: str) -> Sequence[str]:
+        """The exchange does not: the name that is to blame, if it is the only one; else each half is asked apart.
+
+        A name that is to blame is gone. Raises Reconnect if nothing is left, or there are too many of them.
+        """
+        names = [name for name in request.names if name in self._names or request.method == self._unsubscribe]
+        if len(names) > 1:
+            half = len(names) // 2
+            self._requests.add(request.method, names[:half])
+            self._requests.add(request.method, names[half:])
+            return ()
+        if request.method == self._unsubscribe or not names:
+            return ()
+        del self._names[names[0]]
+        self._refused += 1
+        if not self._names or self._refused > _MOST_REFUSED:
+            raise Reconnect(f"{request.method} refused for {self._refused} names, the last one {names[0]}: {reason}")
+        return names
+
+    def heard(self, name: bytes) -> None:
+        """Something has come of it. This lies on the path of every frame."""
+        self._heard.add(name)
+
+    def silent(self, now_ns: int) -> Sequence[Silent]:
+        """Names of which nothing came for too long, each told twice. After the first time it is subscribed to again."""
+        if now_ns < self._looked_ns + LOOK_EVERY_NS:
+            return ()
+        # Who did not look for long did not read either: what came meanwhile is still to be read.
+        slept = now_ns > self._looked_ns + 3 * LOOK_EVERY_NS
+        self._looked_ns = now_ns
+        heard, self._heard = {name.decode() for name in self._heard}, set()
+        found = []
+        for name, known in self._names.items():
+            if name in heard:
+                known.since_ns, known.tries = now_ns, 0
+            elif slept:
+                known.since_ns = now_ns
+            elif known.state is State.CONFIRMED and now_ns >= known.since_ns + known.within_ns:
+                found.append(name)
+        return self.again(found, now_ns)
+
+    def again(self, names: Iterable[str], now_ns: int) -> Sequence[Silent]:
+        """These are known to be silent, until something is heard of them."""
+        found = [(name, known) for name in names if (known := self._names.get(name)) and known.tries < _TOLD]
+        for _, known in found:
+            known.since_ns, known.tries = now_ns, known.tries + 1
+        once_more = [name for name, known in found if known.tries < _TOLD]
+        self._requests.add(self._unsubscribe, once_more)
+        self._requests.add(self._subscribe, once_more)
+        for name in once_more:
+            self._names[name].state = State.DESIRED
+        return [Silent(name, again=known.tries == _TOLD) for name, known in found]
+
+    @property
+    def open(self) -> bool:
+        """Whether any name is not confirmed yet."""
+        return any(known.state is not State.CONFIRMED for known in self._names.values())
+
+    def states(self) -> Mapping[str, State]:
+        """Of each name that is not refused."""
+        return {name: known.state for name, known in self._names.items()}
+
+    def due(self) -> int:
+        """When to ask for what is silent."""
+        return self._looked_ns + LOOK_EVERY_NS if self._names else NEVER
+
+    def _put(self, request: Request, state: State) -> None:
+        for name in request.names:
+            if known := self._names.get(name):
+                known.state = state

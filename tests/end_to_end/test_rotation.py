@@ -1,0 +1,77 @@
+"""Connections that are replaced before the exchange cuts them: nobody downstream can tell."""
+
+import time
+
+import pytest
+
+import ingest.exchanges.binance
+from ingest.audit import audit
+from ingest.contract.codec import decode
+from ingest.simulator.server import simulated_binance
+from tests.end_to_end.running import CHANNELS, working
+from tests.eventually import eventually
+
+pytestmark = pytest.mark.slow
+
+SYMBOLS = ("BTC/USDT", "ETH/USDT")
+S = 1_000_000_000
+
+
+async def interruptions(redis) -> set[str]:
+    """Whatever tells a reader that somebody did not listen for a while."""
+    found = set()
+    for channel in CHANNELS:
+        for symbol in SYMBOLS:
+            for entry in await redis.xrange(f"md:{{binance}}:{channel}:{symbol.replace('/', '-')}"):
+                said = decode(*entry)
+                if said.type == "gap" or getattr(said.event, "state", "") in ("stale", "suspect"):
+                    found.add(f"{said.type} in {channel}")
+                if getattr(said.event, "backfilled", None) or (said.epoch or 1) > 1:
+                    found.add(f"{channel} begun anew")
+    return found
+
+
+async def connection_states(redis, name: str) -> list[str]:
+    statuses = [decode(*entry).event for entry in await redis.xrange("md:{binance}:status")]
+    return [status.state for status in statuses if status.connection == name]
+
+
+@pytest.mark.parametrize("rate", [300, 6])
+async def test_the_next_connection_delivers_before_the_one_before_it_goes(redis, tmp_path, monkeypatch, rate):
+    monkeypatch.setattr(ingest.exchanges.binance, "_RENEW_FROM_NS", 1 * S)
+    monkeypatch.setattr(ingest.exchanges.binance, "_RENEW_TO_NS", 2 * S)
+    ledger, asked = tmp_path / "ledger.jsonl", set()
+    async with simulated_binance(symbols=SYMBOLS, rate=rate, ledger=ledger) as exchange:
+        async with working(redis, exchange, SYMBOLS) as worker:
+            get = worker._rest.get
+
+            async def spy(fetch):
+                asked.add(fetch.path)
+                return await get(fetch)
+
+            monkeypatch.setattr(worker._rest, "get", spy)
+            await eventually(lambda: worker.connections and worker.connections[0].name == "binance-5", 50)
+            told = await interruptions(redis)
+            exchange.stopping.set()
+            await eventually(lambda: worker.connections[0].state != "CONNECTED")
+    report = await audit(redis, [ledger], time.time_ns())
+    assert (report.balanced, told, asked) == (
+        True,
+        set(),
+        {"/api/v3/exchangeInfo", "/api/v3/depth"},
+    )
+    assert await connection_states(redis, "binance-2") == ["CONNECTING", "CONNECTED", "DISCONNECTED"]
+
+
+async def test_a_connection_that_is_cut_instead_is_a_matter_for_everybody(redis):
+    """The control: the same look at what a cut leaves behind finds it."""
+    async with simulated_binance(symbols=SYMBOLS, rate=300) as exchange:
+        async with working(redis, exchange, SYMBOLS) as worker:
+            everything = len(CHANNELS) * len(SYMBOLS)
+            await eventually(lambda: worker.connections and len(worker.connections[0].flowing()) == everything)
+            await exchange.drop_all()
+
+            async def told():
+                return {"status in orderbook", "status in ticker"} <= await interruptions(redis)
+
+            await eventually(told)

@@ -1,0 +1,139 @@
+"""Subscriptions against exchanges that refuse a whole message for one bad name, and that go silent."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.exchanges.exchange import NEVER, Reconnect
+from ingest.exchanges.requests import Requests
+from ingest.exchanges.subscriptions import LOOK_EVERY_NS, Silent, State, Subscriptions
+
+A_MESSAGE = 10
+S = 1_000_000_000
+
+
+def made() -> tuple[Requests, Subscriptions]:
+    requests = Requests(names_per_message=A_MESSAGE, every_ns=1, answered_within_ns=NEVER)
+    return requests, Subscriptions(requests, subscribe="SUBSCRIBE", unsubscribe="UNSUBSCRIBE")
+
+
+class Exchange:
+    """It refuses a message with a bad name; what it hears of otherwise it does."""
+
+    def __init__(self, bad=()) -> None:
+        self.bad = set(bad)
+        self.stands: set[str] = set()
+        self.messages = 0
+        self.refused: list[str] = []
+        self.confirmed: list[str] = []
+
+    def answer(self, requests: Requests, subscriptions: Subscriptions, now_ns: int = 0) -> None:
+        """All that waits to be said, and all that follows from the answers."""
+        while said := list(requests.ready(self.messages + now_ns)):
+            self.messages += 1
+            (request,) = said
+            subscriptions.said(request)
+            requests.answered(request.id)
+            if self.bad.intersection(request.names):
+                self.refused += subscriptions.refused(request, "no")
+            elif request.method == "SUBSCRIBE":
+                self.stands.update(request.names)
+                self.confirmed += subscriptions.confirmed(request, now_ns)
+            else:
+                self.stands.difference_update(request.names)
+                subscriptions.confirmed(request, now_ns)
+
+
+names = st.lists(st.integers(0, 99).map(str), min_size=1, max_size=60, unique=True)
+
+
+@given(names, st.data())
+def test_all_good_names_are_confirmed_and_all_bad_ones_found_each_once(wanted, data):
+    bad = data.draw(st.lists(st.sampled_from(wanted), max_size=min(20, len(wanted) - 1), unique=True))
+    exchange, (requests, subscriptions) = Exchange(bad), made()
+    subscriptions.want(dict.fromkeys(wanted, NEVER))
+    exchange.answer(requests, subscriptions)
+    good = set(wanted) - set(bad)
+    batches = -(-len(wanted) // A_MESSAGE)
+    assert (exchange.stands, sorted(exchange.refused), sorted(exchange.confirmed)) == (good, sorted(bad), sorted(good))
+    assert subscriptions.states() == dict.fromkeys(good, State.CONFIRMED)
+    assert exchange.messages <= batches + 8 * len(bad)  # twice the depth of halving ten
+
+
+def test_a_name_goes_from_desired_over_pending_to_confirmed():
+    requests, subscriptions = made()
+    states = []
+    subscriptions.want({"a": NEVER})
+    states.append((subscriptions.states(), subscriptions.open))
+    (request,) = requests.ready(1)
+    subscriptions.said(request)
+    states.append((subscriptions.states(), subscriptions.open))
+    subscriptions.confirmed(request, 1)
+    states.append((subscriptions.states(), subscriptions.open))
+    assert states == [({"a": State.DESIRED}, True), ({"a": State.PENDING}, True), ({"a": State.CONFIRMED}, False)]
+
+
+def test_where_everything_is_refused_something_else_is_wrong():
+    exchange, (requests, subscriptions) = Exchange("abc"), made()
+    subscriptions.want(dict.fromkeys("abc", NEVER))
+    with pytest.raises(Reconnect, match="refused for 3 names, the last one"):
+        exchange.answer(requests, subscriptions)
+
+
+def test_and_so_it_is_where_too_many_are():
+    wanted = [str(i) for i in range(60)]
+    exchange, (requests, subscriptions) = Exchange(wanted[:21]), made()
+    subscriptions.want(dict.fromkeys(wanted, NEVER))
+    with pytest.raises(Reconnect, match="refused for 21 names"):
+        exchange.answer(requests, subscriptions)
+
+
+def test_a_refused_farewell_is_told_to_each_that_can_go():
+    exchange, (requests, subscriptions) = Exchange(), made()
+    subscriptions.want(dict.fromkeys("abcd", NEVER))
+    exchange.answer(requests, subscriptions)
+    exchange.bad = {"b"}
+    subscriptions.drop("abc")
+    exchange.answer(requests, subscriptions)
+    assert (exchange.stands, exchange.refused, list(subscriptions.states())) == ({"b", "d"}, [], ["d"])
+
+
+class Listener:
+    """One that looks every few seconds, while some names speak."""
+
+    def __init__(self) -> None:
+        self.exchange, (self.requests, self.subscriptions) = Exchange(), made()
+        self.now_ns = LOOK_EVERY_NS
+        self.subscriptions.want({"speaks": 20 * S, "mute": 20 * S, "quiet": NEVER})
+        self.look()
+        self.exchange.answer(self.requests, self.subscriptions, self.now_ns)
+
+    def look(self, after_ns: int = LOOK_EVERY_NS, speaks: tuple[bytes, ...] = (b"speaks",)) -> list[Silent]:
+        for name in speaks:
+            self.subscriptions.heard(name)
+        self.now_ns += after_ns
+        found = list(self.subscriptions.silent(self.now_ns))
+        self.exchange.answer(self.requests, self.subscriptions, self.now_ns)
+        return found
+
+
+def test_what_stays_silent_is_told_twice_and_subscribed_to_again_in_between():
+    listener = Listener()
+    told = [silent for _ in range(40) for silent in listener.look()]
+    assert (told, listener.exchange.messages, listener.exchange.stands) == (
+        [Silent("mute", again=False), Silent("mute", again=True)],
+        3,
+        {"speaks", "mute", "quiet"},
+    )
+
+
+def test_what_speaks_again_may_fall_silent_again():
+    listener = Listener()
+    before = [silent for _ in range(5) for silent in listener.look()]
+    listener.look(speaks=(b"speaks", b"mute"))
+    after = [silent for _ in range(5) for silent in listener.look()]
+    assert (before, after) == ([Silent("mute", again=False)], [Silent("mute", again=False)])
+
+
+def test_who_slept_has_yet_to_read_what_came():
+    assert Listener().look(after_ns=3_600 * S, speaks=()) == []

@@ -43,7 +43,8 @@ class Standing(Struct, frozen=True):
     g: str
     n: int
     position: str | None = None
-    """The newest id, or where ids are counted by several, the newest `SOURCE.MARK` of each, separated by blanks."""
+    """The newest id; where ids have no order, the newest time in ms; where the writer counts, its `SESSION.COUNTER`;
+    where several count, the newest `SOURCE.MARK` of each, separated by blanks."""
 
 
 class FetchFailed(Struct, frozen=True):

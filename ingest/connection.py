@@ -109,6 +109,8 @@ class Connection:
         self.streams = plan.streams
         self._carried = plan.streams
         self._unheard: set[StreamKey] = set()
+        self._leave: Mapping[StreamKey, int] = {}
+        self._owned: Mapping[StreamKey, int] = {}
         self._settled_ns = 0
         self._url = stream_url + plan.path
         self._exchange = exchange
@@ -132,6 +134,10 @@ class Connection:
                 self._positions[key] = positions[key]
             self._wait_for((key,))
         self.streams = streams
+
+    def own(self, leave: Mapping[StreamKey, int]) -> None:
+        """Of the streams that have one writer at a time, these are ours to write; with another fence, they are anew."""
+        self._leave = leave
 
     def flowing(self) -> list[StreamKey]:
         """The streams of which something was said since this socket opened, and those that are known to be quiet.
@@ -180,6 +186,7 @@ class Connection:
                 self._positions[refusal.key] = refusal.last
         session = f"{self._session}.{self.counters.connects}"
         self._carried = self.streams
+        self._owned = {}
         self._unheard.clear()
         self._wait_for(self.streams)
         return self._exchange.converse(self.streams, self._instruments, self._positions, session)
@@ -263,6 +270,8 @@ class Connection:
                 raise Reconnect(f"silent for {self._patience.timeout_s:g} s")
             if self._carried != self.streams:
                 await self._do(socket, errands, self._catch_up(conversation, now_ns))
+            if self._owned.items() != self._leave_now.items():
+                await self._do(socket, errands, self._hand_over(conversation, now_ns))
             if not conversation.acknowledged():
                 self._settled_ns = now_ns
             for refusal in self._publisher.take_refusals(self.streams):
@@ -279,6 +288,16 @@ class Connection:
         self._carried = self.streams
         self._unheard.difference_update(gone)
         return [*conversation.unsubscribe(gone, now_ns), *conversation.subscribe(come, now_ns)]
+
+    @property
+    def _leave_now(self) -> dict[StreamKey, int]:
+        return {key: fence for key in self._carried if (fence := self._leave.get(key)) is not None}
+
+    def _hand_over(self, conversation: Conversation, now_ns: int) -> Sequence[Output]:
+        """Whoever is given leave anew does not know who wrote meanwhile, and begins anew."""
+        before, self._owned = self._owned, self._leave_now
+        conversation.disown([key for key, fence in before.items() if self._owned.get(key) != fence])
+        return conversation.own([key for key, fence in self._owned.items() if before.get(key) != fence], now_ns)
 
     async def _fetch(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> NoReturn:
         while True:

@@ -36,6 +36,7 @@ class Listening:
         self._stopping = stopping
         self._crew = Crew()
         self._opened = 0
+        self._leave: Mapping[StreamKey, int] = {}
 
     async def run(self) -> None:
         """Until asked to stop. Raises AttemptsUsedUp, Stop."""
@@ -58,6 +59,12 @@ class Listening:
         opened = [self._open(plan, positions) for plan in plans[len(kept) :]]
         self.connections = (*(c for c in self.connections if c.streams), *opened)
 
+    def own(self, leave: Mapping[StreamKey, int]) -> None:
+        """Of the streams that have one writer at a time, write these, under these fences, and no others."""
+        self._leave = leave
+        for connection in self.connections:
+            connection.own(leave)
+
     def flowing(self) -> set[StreamKey]:
         """The streams that come, or about which the exchange has nothing to say."""
         return {key for connection in self.connections for key in connection.flowing()}
@@ -75,5 +82,6 @@ class Listening:
             publisher=self._publisher,
             rest=self._rest,
         )
+        connection.own(self._leave)
         self._crew.start(connection.run(self._stopping))
         return connection

@@ -209,6 +209,13 @@ class BinanceConversation:
         topics = [topic.due() for topic in self._topics.values()]
         return min(self._end_ns, self._ask_ns, self._requests.due(), *topics)
 
+    def own(self, streams: Sequence[StreamKey], now_ns: int) -> Sequence[Output]:
+        """Any number may write any of its streams."""
+        return ()
+
+    def disown(self, streams: Sequence[StreamKey]) -> None:
+        """Nothing is owned."""
+
     def acknowledged(self) -> bool:
         """Whether no SUBSCRIBE waits to be said or answered."""
         return not self._requests.open("SUBSCRIBE")

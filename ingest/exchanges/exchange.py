@@ -134,6 +134,15 @@ class Conversation(Protocol):
     def unsubscribe(self, streams: Sequence[StreamKey], now_ns: int) -> Sequence[Output]:
         """Let these go; the others go on."""
 
+    def own(self, streams: Sequence[StreamKey], now_ns: int) -> Sequence[Output]:
+        """These, of channels that are `single_writer`, are ours to write from now on, and are begun anew.
+
+        Until then, and after `disown`, they are listened to and nothing is said of them.
+        """
+
+    def disown(self, streams: Sequence[StreamKey]) -> None:
+        """These are another's to write."""
+
     def acknowledged(self) -> bool:
         """Whether the exchange has confirmed all subscriptions, so that a stream without data is a quiet one."""
 

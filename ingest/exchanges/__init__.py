@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from ingest.exchanges.binance import Binance
 from ingest.exchanges.exchange import Exchange
+from ingest.exchanges.kraken import Kraken
 
-EXCHANGES: Mapping[str, type[Exchange]] = {exchange.name: exchange for exchange in (Binance,)}
+EXCHANGES: Mapping[str, type[Exchange]] = {exchange.name: exchange for exchange in (Binance, Kraken)}
 """Every exchange by name: the one line that a new one adds."""

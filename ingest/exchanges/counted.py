@@ -79,7 +79,8 @@ class CountedBook:
         """The subscription stands, and a snapshot should come."""
         if self._book is not None:
             return []
-        self._expect(now_ns)
+        if self._ask_at == NEVER:
+            self._expect(now_ns)
         return [self._session.status(self.key, "syncing", self._why, self.position)] if self._owned else []
 
     def closed(self, reason: str) -> list[Event]:

@@ -111,6 +111,8 @@ class Connection:
         self._unheard: set[StreamKey] = set()
         self._leave: Mapping[StreamKey, int] = {}
         self._owned: Mapping[StreamKey, int] = {}
+        """What was ours when we last looked, under which fence; `_told`: what the conversation knows of that."""
+        self._told: Mapping[StreamKey, int] = {}
         self._settled_ns = 0
         self._url = stream_url + plan.path
         self._exchange = exchange
@@ -186,7 +188,7 @@ class Connection:
                 self._positions[refusal.key] = refusal.last
         session = f"{self._session}.{self.counters.connects}"
         self._carried = self.streams
-        self._owned = {}
+        self._told = {}
         self._unheard.clear()
         self._wait_for(self.streams)
         return self._exchange.converse(self.streams, self._instruments, self._positions, session)
@@ -270,7 +272,7 @@ class Connection:
                 raise Reconnect(f"silent for {self._patience.timeout_s:g} s")
             if self._carried != self.streams:
                 await self._do(socket, errands, self._catch_up(conversation, now_ns))
-            if self._owned.items() != self._leave_now.items():
+            if self._told != self._leave_now:
                 await self._do(socket, errands, self._hand_over(conversation, now_ns))
             if not conversation.acknowledged():
                 self._settled_ns = now_ns
@@ -295,9 +297,10 @@ class Connection:
 
     def _hand_over(self, conversation: Conversation, now_ns: int) -> Sequence[Output]:
         """Whoever is given leave anew does not know who wrote meanwhile, and begins anew."""
-        before, self._owned = self._owned, self._leave_now
-        conversation.disown([key for key, fence in before.items() if self._owned.get(key) != fence])
-        return conversation.own([key for key, fence in self._owned.items() if before.get(key) != fence], now_ns)
+        before, told, now = self._owned, self._told, self._leave_now
+        self._owned = self._told = now
+        conversation.disown([key for key, fence in before.items() if now.get(key) != fence])
+        return conversation.own([key for key, fence in now.items() if told.get(key) != fence], now_ns)
 
     async def _fetch(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> NoReturn:
         while True:

@@ -37,7 +37,8 @@ class CountedBook:
     def __init__(self, key: StreamKey, session: Session, position: str | None, depth: int | None) -> None:
         """`position` is where the stream stands; `depth` how many levels a side the exchange tells of, None for all."""
         self.key = key
-        self.position = position
+        at, _, said_ms = (position or "").partition("@")
+        self._at = at or None
         self._session = session
         self._depth = depth
         self._owned = False
@@ -47,8 +48,8 @@ class CountedBook:
         self._count = 0
         self._began_ms = 0
         self._said_ms = 0
-        self._why = "start"
-        self._lost_ms: int | None = None
+        self._why = "not connected" if said_ms else "start"
+        self._lost_ms = int(said_ms) if said_ms else None
         """From when on changes may be missing in the stream, if any may."""
         self._ask_at = NEVER
         self._asked_ns = -RETRY_NS
@@ -56,6 +57,12 @@ class CountedBook:
         self._changes = 0
         self._snapshot_ns = 0
         self._heard_ns = 0
+
+    @property
+    def position(self) -> str | None:
+        """Where the stream stands; and if that is our word, behind `@` the ms from which on changes may be missing."""
+        since_ms = self._said_ms if self._lost_ms is None and self._name else self._lost_ms
+        return self._at if since_ms is None else f"{self._at}@{since_ms}"
 
     @property
     def warm(self) -> bool:
@@ -66,7 +73,7 @@ class CountedBook:
         """From now on it is ours to say; with another leave than before, it is begun anew."""
         self._owned = True
         if self._book is None:
-            return [self._session.status(self.key, "syncing", self._why, self.position)]
+            return [self._session.status(self.key, "syncing", self._why, self._at)]
         return self._begin(now_ns)
 
     def disown(self) -> None:
@@ -81,11 +88,11 @@ class CountedBook:
             return []
         if self._ask_at == NEVER:
             self._expect(now_ns)
-        return [self._session.status(self.key, "syncing", self._why, self.position)] if self._owned else []
+        return [self._session.status(self.key, "syncing", self._why, self._at)] if self._owned else []
 
     def closed(self, reason: str) -> list[Event]:
         """Nothing is heard from now on."""
-        return [self._session.status(self.key, "stale", reason, self.position)] if self._owned else []
+        return [self._session.status(self.key, "stale", reason, self._at)] if self._owned else []
 
     def due(self) -> int:
         """When something is next wanted."""
@@ -152,7 +159,7 @@ class CountedBook:
         if not self._name:
             return []
         self._lose_from(self._said_ms)
-        return [self._session.status(self.key, "suspect", reason, self.position)]
+        return [self._session.status(self.key, "suspect", reason, self._at)]
 
     def located(self, standing: Standing | None, now_ns: int) -> Sequence[Event]:
         """Nothing is missed that could be looked up."""
@@ -194,8 +201,8 @@ class CountedBook:
     def _say(self, body: Snapshot | Delta, now_ns: int) -> Event:
         self._count += 1
         self._said_ms = now_ns // _MS
-        self.position = f"{self._name}.{self._count}"
-        return Event(self.key, self.position, body, "session")
+        self._at = f"{self._name}.{self._count}"
+        return Event(self.key, self._at, body, "session")
 
 
 def _removed(levels: Sequence[Level]) -> list[Level]:

@@ -147,7 +147,7 @@ class Conversation(Protocol):
         """Whether the exchange has confirmed all subscriptions, so that a stream without data is a quiet one."""
 
     def positions(self) -> Mapping[StreamKey, str]:
-        """As `Standing.position`, of every stream that has one: where the next connection goes on."""
+        """As `Standing.position`, or more, of every stream that has one: where the next connection goes on."""
 
 
 class Exchange(Protocol):

@@ -191,7 +191,7 @@ def candle(row: KrakenCandle, timestamp: str | None, now_ns: int) -> Interval:
     begin_ms = nanoseconds(row.interval_begin) // 1_000_000
     texts = numbers(row.open, row.high, row.low, row.close, row.volume)
     exchange_ns = None if at_ns is None else exchange_time(at_ns, now_ns)
-    return interval(begin_ms, row.interval, texts, row.trades, exchange_ns, now_ns, str(at_ns or now_ns))
+    return interval(begin_ms, row.interval, texts, row.trades, exchange_ns, now_ns, str(exchange_ns or now_ns))
 
 
 def changes(row: KrakenBook, now_ns: int) -> Delta:
@@ -203,12 +203,12 @@ def changes(row: KrakenBook, now_ns: int) -> Delta:
 
 
 def nanoseconds(text: str) -> int:
-    """Of a time such as 2026-11-22T08:15:30.123456789Z. Raises ValueError."""
+    """Of a time such as 2026-11-22T08:15:30.123456789Z; 0 of one before 1970. Raises ValueError."""
     match = _TIME.fullmatch(text)
     if match is None:
         raise ValueError(f"not a time: {text[:60]!r}")
     seconds = int(datetime.fromisoformat(match[1] + "+00:00").timestamp())
-    return seconds * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
+    return max(0, seconds * 1_000_000_000 + int((match[2] or "").ljust(9, "0")))
 
 
 def interval(
@@ -220,7 +220,9 @@ def interval(
     now_ns: int,
     mark: str,
 ) -> Interval:
-    """A candle that is not said to be closed, of open, high, low, close and volume."""
+    """A candle that is not said to be closed, of open, high, low, close and volume. Raises ValueError."""
+    if exchange_time(begin_ms * 1_000_000, now_ns) is None:
+        raise ValueError(f"an interval that begins at {begin_ms} ms")
     opened, high, low, close, volume = texts
     body = Candle(
         open_ns=begin_ms * 1_000_000,

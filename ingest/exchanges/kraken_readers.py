@@ -75,7 +75,7 @@ class Books:
 
     def _fits(self, checksum: int, book: SortedBook) -> bool:
         # The text as it came is what counts; the digits help where somebody has cut off zeros since.
-        return checksum in (crc(book), crc(book, *self._digits))
+        return checksum == crc(book) or checksum == crc(book, *self._digits)
 
 
 def crc(book: SortedBook, price_digits: int = 0, amount_digits: int = 0) -> int:

@@ -66,7 +66,7 @@ def test_a_session_is_a_whole_book_and_every_change_behind_it():
             status(4, "live", "start"),
         ],
         [said(3, 2, delta())],
-        "x.3.2",
+        "x.3.2@0",
     )
 
 
@@ -149,6 +149,25 @@ def test_who_hears_nothing_any_more_says_where_it_stood():
     assert (some.closed("cut"), some.due()) == ([status(5, "stale", "cut", "x.3.1")], NEVER)
 
 
+def test_who_connects_again_registers_the_time_between_unless_another_wrote_meanwhile():
+    before, _ = book()
+    before.delta(delta(), 3 * S)
+    alone, followed = (CountedBook(KEY, Session("x"), before.position, 2) for _ in "ab")
+    followed.disown()
+    said = []
+    for some in (alone, followed):
+        some.snapshot(BIDS, ASKS, None, 5 * S)
+        said.append(some.own(6 * S))
+    why = "not connected"
+    assert (before.position, said) == (
+        "x.3.2@3000",
+        [
+            [gap(1, 3000, 6000, why), whole(2, at=5 * S), status(3, "live", why)],
+            [whole(1, at=5 * S), status(2, "live", why)],
+        ],
+    )
+
+
 class World:
     """An exchange's book of three levels a side, two workers, a stream, and a reader of it."""
 
@@ -157,7 +176,9 @@ class World:
         self.true = SortedBook([("50", "1")], [("51", "1")], None)
         self.bus = Server()
         self.talks = {name: CountedBook(KEY, Session(name), None, 3) for name in "ab"}
-        self.owner, self.fence = None, 0
+        self.owner, self.cuts = None, 0
+        self.begun = False
+        """Whether the owner has said the book since it owns it."""
         self.lost, self.spans, self.reader = [], [], None
         self.stale = set()
         """Who missed a change, and nothing showed that so far."""
@@ -178,6 +199,7 @@ class World:
             self.spans.append(tuple(map(int, event.first.split("-"))))
         elif isinstance(event.body, Snapshot):
             self.reader = SortedBook(event.body.bids, event.body.asks, None)
+            self.begun = True
         elif isinstance(event.body, Delta):
             self.reader.apply(event.body.bids, event.body.asks)
 
@@ -201,6 +223,8 @@ class World:
             for old, new in zip(before, self.top(), strict=True)
         ]
         for name, talk in self.talks.items():
+            if self.owner == name and self.begun and not talk.warm and any(changed):
+                self.lost.append(self.now_ns // 1_000_000)
             if heard in (name, "both"):
                 said = talk.delta(delta(*map(tuple, changed)), self.now_ns, partial(self.fits, self.top()))
                 if talk.warm and name in self.stale:  # what was missed is undone, as far as anybody can tell
@@ -215,15 +239,24 @@ class World:
         for each, talk in self.talks.items():
             if each != name:
                 talk.disown()
-        self.owner = name
+        self.owner, self.begun = name, False
         self.lost.clear()  # what is between two writers' sessions is not told
         self.take(name, self.talks[name].own(self.now_ns))
 
     def wait(self):
         self.now_ns += RETRY_NS
         for name, talk in self.talks.items():
-            if talk.wants(self.now_ns):
+            if talk.wants(self.now_ns) or not talk.warm:
                 self.whole(name)
+
+    def cut(self, name):
+        before = self.talks[name]
+        self.take(name, before.closed("cut"))
+        self.cuts += 1
+        self.stale.discard(name)
+        self.talks[name] = CountedBook(KEY, Session(f"{name}{self.cuts}"), before.position, 3)
+        self.talks[name].open(self.now_ns)
+        self.take(name, self.talks[name].own(self.now_ns) if self.owner == name else [])
 
     def flush(self):
         self.bus = Server()
@@ -237,7 +270,7 @@ class World:
 
 histories = st.lists(
     st.tuples(st.just("change"), st.integers(45, 56), st.integers(0, 3), st.sampled_from(("both",) * 4 + ("a", "b")))
-    | st.tuples(st.just("own"), st.sampled_from("ab"))
+    | st.tuples(st.sampled_from(("own", "cut")), st.sampled_from("ab"))
     | st.tuples(st.just("wait"))
     | st.tuples(st.just("flush")),
     max_size=40,

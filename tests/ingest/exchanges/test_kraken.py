@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.connection import Connection, Patience
+from ingest.contract.codec import freeze, thaw
 from ingest.contract.events import Candle, Delta, Event, Gap, Snapshot, Status, Ticker, Trade
 from ingest.contract.keys import StreamKey
 from ingest.contract.numbers import check
@@ -505,7 +506,7 @@ def test_positions_are_where_the_next_connection_goes_on():
     assert talk.positions() == {
         TRADES: "98765433",
         TICKER: f"ticker.{AT_NS}",
-        DEMO: "x.2.2",
+        DEMO: f"x.2.2@{NOW // 1_000_000}",
         CANDLES: str(MINUTE_NS // 1_000_000 - 1),
     }
 
@@ -528,6 +529,8 @@ BAD = [
     DEMO_DELTA.replace(b"2525563957", b"-1"),
     OHLC.replace(b"2026-11-22T08:15:00", b"2026-13-22T08:15:00"),
     OHLC.replace(b'"interval":1', b'"interval":7'),
+    OHLC.replace(b"2026-11-22T08:15:00", b"9999-11-22T08:15:00"),
+    OHLC.replace(b"2026-11-22T08:15:00", b"0001-11-22T08:15:00"),
     b'{"channel":"level3","data":[]}',
     b'{"Error":"Exceeded msg rate"}',
     ack("trade", "BTC/USD", 77),
@@ -558,11 +561,9 @@ mutated = st.builds(
     st.binary(max_size=6) | st.sampled_from([b'"', b"{", b"]", b"1e5", b"null", b"-", b"99999999999999999999"]),
     st.integers(0, 20),
 )
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
-)
+flat_values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9)
+nested = st.lists(flat_values, max_size=3) | st.dictionaries(st.text(max_size=5), flat_values, max_size=3)
+anything = flat_values | nested | st.lists(nested, max_size=3)
 FIELDS = {
     "channel": st.sampled_from(("trade", "book", "ticker", "ohlc", "status", "heartbeat", "")),
     "type": st.sampled_from(("snapshot", "update")) | anything,
@@ -589,6 +590,7 @@ def test_no_bytes_make_anything_but_known_errors_and_sound_events(frame):
     for event in outputs:
         if not isinstance(event, Event):
             continue
+        assert thaw(freeze(event)) == event
         fields = msgspec.to_builtins(event.body)
         check(
             value
@@ -659,4 +661,9 @@ def test_a_connection_hands_books_over_and_begins_anew_under_another_fence():
     for leave in ({DEMO: 4, BOOK: 9}, {DEMO: 4}, {DEMO: 5}, {}, {DEMO: 6}):
         connection.own(leave)
         said.append([event.rule for event in connection._hand_over(talk, NOW)])
-    assert said == [["session", "state"], [], ["session", "state"], [], ["session", "state"]]
+    again = acked(DEMO, positions=talk.positions())
+    again.receive(DEMO_WHOLE, NOW)
+    connection._told = {}  # as each new conversation is told nothing so far
+    said.append([event.rule for event in connection._hand_over(again, NOW)])
+    anew = ["session", "state"]
+    assert said == [anew, [], anew, [], anew, ["span", *anew]]

@@ -125,6 +125,10 @@ class Connection:
         self._carried = plan.streams
         self._unheard: set[StreamKey] = set()
         self._refused: set[StreamKey] = set()
+        self._leave: Mapping[StreamKey, int] = {}
+        self._owned: Mapping[StreamKey, int] = {}
+        """What was ours when we last looked, under which fence; `_told`: what the conversation knows of that."""
+        self._told: Mapping[StreamKey, int] = {}
         self._settled_ns = 0
         self._url = stream_url + plan.path
         self._exchange = exchange
@@ -162,6 +166,10 @@ class Connection:
     def positions(self) -> Mapping[StreamKey, str]:
         """Where its streams stand by what it has said."""
         return self._positions | (dict(self._conversation.positions()) if self._conversation else {})
+
+    def own(self, leave: Mapping[StreamKey, int]) -> None:
+        """Of the streams that have one writer at a time, these are ours to write; with another fence, they are anew."""
+        self._leave = leave
 
     def flowing(self) -> list[StreamKey]:
         """The streams of which something was said since this socket opened, and those that are known to be quiet.
@@ -220,6 +228,7 @@ class Connection:
                 self._positions[refusal.key] = refusal.last
         session = f"{self._session}.{self.counters.connects}"
         self._carried = self.streams
+        self._told = {}
         self._unheard.clear()
         self._refused.clear()
         self.renewal = ""
@@ -312,6 +321,8 @@ class Connection:
                 raise Reconnect(f"silent for {self._patience.timeout_s:g} s")
             if self._carried != self.streams:
                 self._do(errands, self._catch_up(conversation, now_ns))
+            if self._told != self._leave_now:
+                self._do(errands, self._hand_over(conversation, now_ns))
             if not conversation.acknowledged():
                 self._settled_ns = now_ns
             for refusal in () if self.standby else self._publisher.take_refusals(self.streams):
@@ -328,6 +339,17 @@ class Connection:
         self._carried = self.streams
         self._unheard.difference_update(gone)
         return [*conversation.unsubscribe(gone, now_ns), *conversation.subscribe(come, now_ns)]
+
+    @property
+    def _leave_now(self) -> dict[StreamKey, int]:
+        return {key: fence for key in self._carried if (fence := self._leave.get(key)) is not None}
+
+    def _hand_over(self, conversation: Conversation, now_ns: int) -> Sequence[Output]:
+        """Whoever is given leave anew does not know who wrote meanwhile, and begins anew."""
+        before, told, now = self._owned, self._told, self._leave_now
+        self._owned = self._told = now
+        conversation.disown([key for key, fence in before.items() if now.get(key) != fence])
+        return conversation.own([key for key, fence in now.items() if told.get(key) != fence], now_ns)
 
     async def _say(self, socket: ClientConnection, errands: _Errands) -> NoReturn:
         """Apart from who reads, which does not wait for the exchange's leave."""

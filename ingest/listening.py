@@ -46,6 +46,7 @@ class Listening:
         self._crew = Crew()
         self._opened = 0
         self._successors: dict[Connection, Connection] = {}
+        self._leave: Mapping[StreamKey, int] = {}
 
     async def run(self) -> None:
         """Until asked to stop. Raises AttemptsUsedUp, Stop."""
@@ -71,6 +72,12 @@ class Listening:
         opened = [self._open(plan, positions) for plan in plans[len(kept) :]]
         self.connections = (*(c for c in self.connections if c.streams), *opened)
         self._successors = {c: successor for c, successor in self._successors.items() if c.streams}
+
+    def own(self, leave: Mapping[StreamKey, int]) -> None:
+        """Of the streams that have one writer at a time, write these, under these fences, and no others."""
+        self._leave = leave
+        for connection in self.connections:
+            connection.own(leave)
 
     def flowing(self) -> set[StreamKey]:
         """The streams that come, or about which the exchange has nothing to say."""
@@ -115,5 +122,6 @@ class Listening:
             budgets=self._budgets,
             replaces=replaces,
         )
+        connection.own(self._leave)
         self._crew.start(connection.run(self._stopping))
         return connection

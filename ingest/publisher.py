@@ -325,7 +325,8 @@ class Publisher:
 
 def _standing(state: dict[bytes, bytes]) -> Standing:
     marks = sorted(name[7:] + b"." + mark for name, mark in state.items() if name.startswith(b"ticker."))
-    position = state.get(b"last") or b" ".join(marks)
+    counted = state[b"session"] + b"." + state[b"counter"] if b"session" in state else b""
+    position = state.get(b"last") or state.get(b"newest") or counted or b" ".join(marks)
     return Standing(state[b"g"].decode(), int(state[b"n"]), position.decode() or None)
 
 

@@ -91,19 +91,20 @@ class Sharing:
             log.info("shards", exchange=self._exchange.name, owned=len(member.owned), serving=len(member.serving))
         self._take_up(streams)
         await listening.hear([key for key in streams if self._hears(key)])
+        listening.own({key: member.owned[shard_of(key.symbol)] for key in self.written})
 
     def _take_up(self, streams: Sequence[StreamKey]) -> None:
-        """Whoever makes itself ready writes under the owner's fence: only an older one is refused."""
+        """Whoever makes itself ready writes under the owner's fence: only an older one is refused.
+
+        Where there is one writer, it only listens, so that it has everything at hand when it is given leave to write.
+        """
         member = self.member
         self.written = frozenset(key for key in streams if self._single(key) and shard_of(key.symbol) in member.owned)
         for key in streams:
-            if self._hears(key) and (self._mode == "lease" or self._single(key)):
+            if key in self.written or (self._mode == "lease" and self._hears(key) and not self._single(key)):
                 self._publisher.fence((key,), member.fence(shard_of(key.symbol)))
 
     def _hears(self, key: StreamKey) -> bool:
-        if self._single(key):
-            # As long as a conversation cannot keep a book without saying it, the spare one does not hear it either.
-            return key in self.written
         return self._mode == "mirror" or shard_of(key.symbol) in self.member.serving
 
     def _single(self, key: StreamKey) -> bool:

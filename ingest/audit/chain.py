@@ -88,7 +88,8 @@ class Book:
 
     def read(self, entry: Entry) -> Finding | None:
         """The next entry, and what is wrong with its place. That an entry is not newer is the account's to say."""
-        if lost := lost_range(entry):
+        by_id = isinstance(entry.event, Gap) and entry.event.first_id
+        if by_id and (lost := lost_range(entry)):
             newest = self.newest
             self._advance(*lost)
             self._whole = False

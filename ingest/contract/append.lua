@@ -214,7 +214,8 @@ function rules.span(state, kind, s, first, data)
   if knows(state, s) then return true end
   local from, to = string.match(first, '^(%d+)%-(%d+)$')
   register(state, kind, s, data, from, to)
-  remember(state, s, to)
+  -- Among trades it is as old as they are; among what is counted, as it stands there.
+  remember(state, s, state.newest and to or state.n)
   return true
 end
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Annotated
 
 from msgspec import Meta
@@ -17,6 +18,7 @@ Signed = Annotated[str, Meta(pattern=rf"\A-?{_DIGITS}\Z")]
 
 # Possessive throughout: a bad number fails at once instead of trying every split.
 _ALL = re.compile(r"(?:[0-9]{1,30}+(?:\.[0-9]{1,30}+)?+ )*+")
+_EXPONENT = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?[eE][+-]?[0-9]{1,2}", re.ASCII)
 _EARLIEST_NS = 1_262_304_000_000_000_000  # 2010-01-01
 _DAY_NS = 86_400_000_000_000
 
@@ -32,6 +34,16 @@ def check(texts: Iterable[str]) -> None:
     # The count finds a text with a blank in it, which would pass as two numbers.
     if _ALL.fullmatch(joined) is None or joined.count(" ") != len(every) - 1:
         raise BadNumber(f"not plain decimals: {joined[:200]!r}")
+
+
+def plain(number: object) -> str:
+    """The text of a JSON number, exponent expanded, digits and trailing zeros kept. Raises BadNumber."""
+    text = str(number) if type(number) is int else number
+    if type(text) is not str:
+        raise BadNumber(f"not a number: {text!r:.200}")
+    if _EXPONENT.fullmatch(text):
+        text = format(Decimal(text), "f")
+    return text
 
 
 def exchange_time(exchange_ns: int, received_ns: int) -> int | None:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from ingest.exchanges.binance import Binance
 from ingest.exchanges.binance_reader import BinanceReader
 from ingest.exchanges.exchange import Exchange
+from ingest.exchanges.kraken import Kraken
 from ingest.exchanges.reading import Readers
 
-EXCHANGES: Mapping[str, type[Exchange]] = {exchange.name: exchange for exchange in (Binance,)}
+EXCHANGES: Mapping[str, type[Exchange]] = {exchange.name: exchange for exchange in (Binance, Kraken)}
 """Every exchange by name: the one line that a new one adds."""
 
 READERS: Mapping[str, Readers] = {"binance": BinanceReader}

@@ -225,6 +225,13 @@ class BinanceConversation:
         topics = [topic.due() for topic in self._topics.values()]
         return min(self._renew_ns, self._ask_ns, self._requests.due(), self._subscriptions.due(), *topics)
 
+    def own(self, streams: Sequence[StreamKey], now_ns: int) -> Sequence[Output]:
+        """Any number may write any of its streams."""
+        return ()
+
+    def disown(self, streams: Sequence[StreamKey]) -> None:
+        """Nothing is owned."""
+
     def acknowledged(self) -> bool:
         """Whether all subscriptions stand."""
         return not self._subscriptions.open

@@ -59,7 +59,8 @@ class Standing(Struct, frozen=True):
     g: str
     n: int
     position: str | None = None
-    """The newest id, or where ids are counted by several, the newest `SOURCE.MARK` of each, separated by blanks."""
+    """The newest id; where ids have no order, the newest time in ms; where the writer counts, its `SESSION.COUNTER`;
+    where several count, the newest `SOURCE.MARK` of each, separated by blanks."""
 
 
 class FetchFailed(Struct, frozen=True):
@@ -171,11 +172,20 @@ class Conversation(Protocol):
     def unsubscribe(self, streams: Sequence[StreamKey], now_ns: int) -> Sequence[Output]:
         """Let these go; the others go on."""
 
+    def own(self, streams: Sequence[StreamKey], now_ns: int) -> Sequence[Output]:
+        """These, of channels that are `single_writer`, are ours to write from now on, and are begun anew.
+
+        Until then, and after `disown`, they are listened to and nothing is said of them.
+        """
+
+    def disown(self, streams: Sequence[StreamKey]) -> None:
+        """These are another's to write."""
+
     def acknowledged(self) -> bool:
         """Whether the exchange has confirmed all subscriptions, so that a stream without data is a quiet one."""
 
     def positions(self) -> Mapping[StreamKey, str]:
-        """As `Standing.position`, of every stream that has one: where the next connection goes on."""
+        """As `Standing.position`, or more, of every stream that has one: where the next connection goes on."""
 
 
 class Exchange(Protocol):

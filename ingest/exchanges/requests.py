@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ingest.exchanges.exchange import NEVER, Reconnect
 
@@ -56,6 +56,22 @@ class Requests:
         """The request that this answers, None for one we never made."""
         _, request = self._sent.pop(request_id, (0, None))
         return request
+
+    def answered_for(self, request_id: int, name: str) -> Request | None:
+        """The request of which this answers one name; it is answered once all of them are."""
+        sent_ns, request = self._sent.get(request_id, (0, None))
+        if request is None or name not in request.names:
+            return None
+        rest = tuple(other for other in request.names if other != name)
+        if rest:
+            self._sent[request_id] = (sent_ns, structs.replace(request, names=rest))
+        else:
+            del self._sent[request_id]
+        return structs.replace(request, names=(name,))
+
+    def open(self, method: str) -> bool:
+        """Whether such a request waits to go, or for an answer."""
+        return any(r.method == method for r in (*self._waiting, *(request for _, request in self._sent.values())))
 
     def due(self) -> int:
         """When `ready` next has something to say."""

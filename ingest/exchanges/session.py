@@ -39,6 +39,11 @@ class Session:
         gap = Gap(reason=reason, from_ns=first_ms * 1_000_000, to_ns=last_ms * 1_000_000 + 999_999)
         return Event(key, self.identity(), gap, "gap", f"{first_ms}-{last_ms}")
 
+    def unverifiable(self, key: StreamKey, first_ms: int, last_ms: int, reason: str = "unverifiable") -> Event:
+        """That of this time, both milliseconds included, something may be missing: no id tells."""
+        gap = Gap(reason=reason[:256], from_ns=first_ms * 1_000_000, to_ns=last_ms * 1_000_000 + 999_999)
+        return Event(key, self.identity(), gap, "span", f"{first_ms}-{last_ms}")
+
     def restart(self, key: StreamKey, standing: Standing, last: int) -> Event:
         """That the exchange counts from another beginning, behind the id `last`, if the stream stands just there."""
         gap = Gap(reason="series_restart", after_g=standing.g, after_n=standing.n)

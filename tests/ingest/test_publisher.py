@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from deploy.local_redis import free_port, local_redis
 from ingest.contract.append import SCRIPT, Appended
 from ingest.contract.codec import decode
-from ingest.contract.events import Event, Status, Ticker, Trade
+from ingest.contract.events import Event, Snapshot, Status, Ticker, Trade
 from ingest.contract.keys import StreamKey
 from ingest.outbox import Counters
 from ingest.publisher import FLUSHES_IN_FLIGHT, CannotAppend, Publisher
@@ -172,15 +172,21 @@ async def test_there_is_room_below_the_bound(redis):
 
 
 async def test_it_is_known_where_streams_stand(redis):
+    counted, opaque = (StreamKey("binance", channel, "DOGE/USDT") for channel in ("orderbook", "trades"))
+    whole = Snapshot(bids=(), asks=(), received_ns=1)
     async with publishing(redis) as publisher:
         for event in (trade(1), trade(2), trade(7, TRADES[1]), ticker(1), status(1)):
             publisher.put(event)
-    standings = await publisher.standings([*TRADES, TICKER, STATUS])
+        publisher.put(Event(counted, "x.7.1", whole, "session"))
+        publisher.put(Event(opaque, "abc", trade(1).body, "opaque", "1234"))
+    standings = await publisher.standings([*TRADES, TICKER, STATUS, counted, opaque])
     assert {key: (stands.n, stands.position) for key, stands in standings.items()} == {
         BTC: (2, "2"),
         TRADES[1]: (1, "7"),
         TICKER: (1, "book.1"),
         STATUS: (1, None),
+        counted: (1, "x.7.1"),
+        opaque: (1, "1234"),
     }
 
 

@@ -11,7 +11,7 @@ def test_lists_are_separated_by_commas_and_symbols_are_written_either_way(monkey
 
 
 WRONG = {
-    "INGEST_EXCHANGE": ("nyse", "INGEST_EXCHANGE: there is no exchange 'nyse'; there are: binance"),
+    "INGEST_EXCHANGE": ("nyse", "INGEST_EXCHANGE: there is no exchange 'nyse'; there are: binance, kraken"),
     "INGEST_SYMBOLS": (
         "BTCUSDT",
         (

@@ -35,13 +35,17 @@ class BooksWithoutIds(Binance):
 
 
 class Heard:
-    """What a worker hears, and it flows at once."""
+    """What a worker hears, and it flows at once; and what of it is its own to write."""
 
     def __init__(self) -> None:
         self.streams: set[StreamKey] = set()
+        self.leave: dict[StreamKey, int] = {}
 
     async def hear(self, streams: Collection[StreamKey]) -> None:
         self.streams = set(streams)
+
+    def own(self, leave: dict[StreamKey, int]) -> None:
+        self.leave = dict(leave)
 
     def flowing(self) -> set[StreamKey]:
         return self.streams
@@ -160,19 +164,30 @@ async def test_while_redis_is_away_everybody_goes_on_and_ends_when_asked(seat):
 async def test_a_stream_that_can_have_one_writer_has_one_and_another_when_that_dies(seat, mode):
     one, two = (seat(name, mode=mode, exchange=BooksWithoutIds()) for name in ("one", "two"))
     await eventually(lambda: share(one, two) and one.sharing.written | two.sharing.written == set(BOOKS))
-    both = [one.sharing.written & two.sharing.written, one.heard.streams & two.heard.streams & set(BOOKS)]
+    await eventually(lambda: one.heard.leave.keys() | two.heard.leave.keys() == set(BOOKS))
+    both = [one.sharing.written & two.sharing.written, one.heard.leave.keys() & two.heard.leave.keys()]
     await two.die()
-    await eventually(lambda: one.sharing.written == set(BOOKS))
+    await eventually(lambda: one.sharing.written == one.heard.leave.keys() == set(BOOKS))
     await eventually(lambda: one.heard.streams == set(STREAMS))
     assert both == [set(), set()]
 
 
-async def test_in_a_mirror_everybody_hears_whatever_many_may_write_and_it_has_no_fence(seat):
+async def test_what_is_written_by_one_is_written_under_the_fence_that_came_with_it(seat):
+    one = seat("one", mode="mirror", exchange=BooksWithoutIds())
+    await eventually(lambda: share(one) and one.heard.leave)
+    fences = {key: one.sharing.member.owned[shard_of(key.symbol)] for key in BOOKS}
+    assert (one.heard.leave, one.publisher._outbox.fences) == (fences, fences)
+
+
+async def test_in_a_mirror_everybody_hears_everything_and_only_what_one_writes_has_a_fence(seat):
     one, two = (seat(name, mode="mirror", exchange=BooksWithoutIds()) for name in ("one", "two"))
     await eventually(lambda: share(one, two) and one.sharing.written | two.sharing.written == set(BOOKS))
-    await eventually(lambda: one.heard.streams | two.heard.streams == set(STREAMS))
-    fenced = set(one.publisher._outbox.fences) | set(two.publisher._outbox.fences)
-    assert (one.heard.streams & two.heard.streams, fenced) == (set(TRADES), set(BOOKS))
+    await eventually(lambda: one.heard.streams & two.heard.streams == set(STREAMS))
+    fenced = [set(each.publisher._outbox.fences) for each in (one, two)]
+    assert (fenced[0] | fenced[1], [each >= s.sharing.written for each, s in zip(fenced, (one, two), strict=True)]) == (
+        set(BOOKS),
+        [True, True],
+    )
 
 
 async def test_it_says_how_many_shards_a_worker_has_and_how_it_came_by_them(redis):

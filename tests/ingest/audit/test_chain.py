@@ -50,6 +50,10 @@ def found(channel, *entries):
     return [(each.column, each.count) for each in findings if each]
 
 
+def test_a_time_that_a_book_without_ids_may_have_missed_has_no_place_among_its_counters():
+    assert found("orderbook", snapshot("a.1.1"), missed(1, 1), snapshot("a.2.1"), missed(3, 3), snapshot("a.4.1")) == []
+
+
 @pytest.mark.parametrize(
     ("entries", "faults"),
     [

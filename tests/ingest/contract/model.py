@@ -129,7 +129,7 @@ class Stream(Struct):
         first, last = span(event.first)
         self.add(event)
         self.gaps[event.first] = first
-        self.remember(event.s, last)
+        self.remember(event.s, self.n if self.newest_ms is None else last)
         return True
 
     def session(self, event):

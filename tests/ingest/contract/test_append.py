@@ -4,6 +4,7 @@ import fakeredis
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from redis import Redis
 from redis.exceptions import ResponseError
 
@@ -391,6 +392,18 @@ def test_a_book_without_ids_takes_its_writers_next_word_and_no_other(real):
         0,
         [("a.1", "1"), ("a.2", "1"), ("b.1", "2"), ("b.2", "2")],
     )
+
+
+def test_a_book_without_ids_remembers_its_sessions_however_often_time_was_lost(real):
+    real.append("g", session("a", 1, whole=True), session("b", 1, whole=True))
+    for start in range(0, 1500, 500):
+        gaps = (structs.replace(span(10_000 + i, 10_000 + i), key=COUNTED) for i in range(start, start + 500))
+        real.append("g", *gaps)
+    real.append("g", session("c", 1, whole=True))
+    for start in range(1500, 2500, 500):
+        gaps = (structs.replace(span(10_000 + i, 10_000 + i), key=COUNTED) for i in range(start, start + 500))
+        real.append("g", *gaps)
+    assert [real.append("g", session(name, 1, whole=True))[0].appended for name in "bc"] == [1, 0]
 
 
 def test_what_is_older_than_the_window_counts_as_known_unless_something_is_missing_there(real):

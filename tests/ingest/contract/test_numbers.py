@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.contract.numbers import BadNumber, Number, Signed, check, exchange_time
+from ingest.contract.numbers import BadNumber, Number, Signed, check, exchange_time, plain
 
 TEXTS = st.text(st.sampled_from("0123456789.-+eE_ \n١x"), max_size=8) | st.from_regex(
     r"-?[0-9]{1,33}(\.[0-9]{1,33})?", fullmatch=True
@@ -107,3 +107,30 @@ def test_an_exchange_time_that_cannot_be_true_is_left_out():
     now, day, earliest = 1_700_000_000_000_000_000, 86_400_000_000_000, 1_262_304_000_000_000_000
     times = (0, -1, earliest - 1, earliest, now, now + day, now + day + 1)
     assert [exchange_time(at, now) for at in times] == [None, None, None, earliest, now, now + day, None]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ("61250.10", "61250.10"),
+        (61250, "61250"),
+        ("1e-08", "0.00000001"),
+        ("1.50E-5", "0.0000150"),
+        ("6.1e+4", "61000"),
+        ("0E-8", "0.00000000"),
+    ],
+)
+def test_a_json_number_keeps_its_digits_and_loses_its_exponent(number, text):
+    assert plain(number) == text
+
+
+@pytest.mark.parametrize("number", [True, None, 1.5, [], {}])
+def test_what_is_no_json_number_is_refused(number):
+    with pytest.raises(BadNumber):
+        plain(number)
+
+
+@pytest.mark.parametrize("number", ["1e999", "1e99", "1e-99", "-1e5", "1e", "NaN", "1_0", "١e1", -5])
+def test_no_number_gets_past_the_check_because_of_its_exponent(number):
+    with pytest.raises(BadNumber):
+        check([plain(number)])

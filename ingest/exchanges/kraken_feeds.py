@@ -1,0 +1,54 @@
+"""Kraken's feeds: what a stream is called there, and how one subscribes to it."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from ingest.contract.keys import StreamKey
+from ingest.exchanges.requests import Request
+
+INTERVALS: Final[Mapping[str, int]] = {
+    "1m": 1,
+    "5m": 5,
+    "15m": 15,
+    "30m": 30,
+    "1h": 60,
+    "4h": 240,
+    "1d": 1440,
+    "1w": 10080,
+    "15d": 21600,
+}
+"""In minutes."""
+DEPTH = 10
+"""Levels a side. The checksum is of ten: what is deeper, nobody could tell from what it should be."""
+
+
+def feed_of(key: StreamKey) -> str:
+    """The exchange's name of a channel, with what tells its frames apart."""
+    match key.channel:
+        case "orderbook":
+            return "book"
+        case "trades":
+            return "trade"
+        case "ticker":
+            return "ticker"
+    return f"ohlc-{INTERVALS[key.interval or '']}"
+
+
+def message(request: Request) -> str:
+    """A request whose method is `subscribe` or `unsubscribe` and a feed, and whose names are symbols."""
+    verb, _, feed = request.method.partition(" ")
+    channel, _, minutes = feed.partition("-")
+    params: dict[str, object] = {"channel": channel, "symbol": request.names}
+    match channel:
+        case "book":
+            params["depth"] = DEPTH
+        case "ticker":
+            # Unless told so it speaks of trades only, and the best prices would be as old as the newest of them.
+            params["event_trigger"] = "bbo"
+        case "ohlc":
+            params["interval"] = int(minutes)
+    if verb == "subscribe":
+        params["snapshot"] = True
+    return msgspec.json.encode({"method": verb, "params": params, "req_id": request.id}).decode()

@@ -1,0 +1,171 @@
+"""Trades whose ids have no order: what was missed is asked for at each connect, and doubt is registered."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from msgspec import structs
+
+from ingest.contract.events import Event, Trade
+from ingest.contract.keys import StreamKey
+from ingest.exchanges.exchange import NEVER, Locate, Standing
+from ingest.exchanges.session import Session
+from ingest.exchanges.topic import TradesWanted, Wanted
+
+WAITING_TRADES = 20_000
+"""Live trades that wait for what was missed before them; one more, and that is given up."""
+_ATTEMPTS = 4
+_RETRY_NS = 1_000_000_000
+
+
+class Told(NamedTuple):
+    """A trade, its id, and the exchange's time of it."""
+
+    id: str
+    ms: int
+    trade: Trade
+
+
+class OpaqueTrades:
+    """One symbol's trades. An exchange says them in the order of their times; `last_ms` is the newest one's said.
+
+    Trades that are heard live wait until a page of the newest ones by REST reaches from `last_ms` to the first of
+    them: then nothing is missing. A page may be older than what is heard; it is then asked for again. Where it cannot
+    be had, or does not reach back, the stretch of time in which trades may be missing is registered.
+    """
+
+    def __init__(self, key: StreamKey, session: Session, position: str | None) -> None:
+        """`position` is the time at which the stream stands, in ms; without one it begins with whatever comes first."""
+        self.key = key
+        self.last_ms = None if position is None else int(position)
+        self._session = session
+        self._waiting: dict[str, Told] | None = {}
+        self._page: list[Told] = []
+        self._whole = False
+        self._open = False
+        self._asked = False
+        self._page_at = NEVER
+        self._look_at = NEVER
+        self._attempts = 0
+
+    @property
+    def position(self) -> str | None:
+        """The time of the newest trade said."""
+        return None if self.last_ms is None else str(self.last_ms)
+
+    def open(self, now_ns: int) -> Sequence[Event]:
+        """The subscription stands: a page that is asked for from now on meets what is heard."""
+        self._open = True
+        self._page_at = now_ns
+        return ()
+
+    def closed(self, reason: str) -> list[Event]:
+        """What waits has been heard: it is said, behind what may be missing before it."""
+        return self._give_up()
+
+    def due(self) -> int:
+        """When something is next wanted."""
+        return min(self._page_at, self._look_at)
+
+    def wants(self, now_ns: int) -> list[Wanted]:
+        """The newest trades, or where the stream stands."""
+        wanted: list[Wanted] = []
+        if self._page_at <= now_ns:
+            self._page_at = NEVER
+            self._asked = True
+            wanted.append(TradesWanted(None))
+        if self._look_at <= now_ns:
+            self._look_at = NEVER
+            wanted.append(Locate(self.key))
+        return wanted
+
+    def trade(self, told: Told, now_ns: int) -> list[Event]:
+        """A live trade."""
+        if self._waiting is None:
+            return [self._say(told)]
+        if len(self._waiting) >= WAITING_TRADES:
+            return [*self._give_up(), self._say(told)]
+        self._waiting.setdefault(told.id, told)
+        if self._open and not self._asked and not self._page and self._page_at == NEVER:
+            self._page_at = now_ns  # the page before had nothing to meet
+        return []
+
+    def fetched(self, rows: Sequence[Told], most: int, now_ns: int) -> list[Event]:
+        """The newest trades, oldest first; without a cut at `most`, all that there are."""
+        self._asked = False
+        if self._waiting is None:
+            return []
+        if not rows:
+            return self.failed(now_ns)
+        self._page = [row._replace(trade=structs.replace(row.trade, backfilled=True)) for row in rows]
+        self._whole = len(rows) < most
+        if self.last_ms is not None and self._reaches(self.last_ms):
+            return self._join(now_ns)
+        self._look_at = now_ns
+        return []
+
+    def located(self, standing: Standing | None, now_ns: int) -> list[Event]:
+        """Another writer may have said what the page does not reach back to; else it may be missing."""
+        if self._waiting is None or not self._page:
+            return []
+        if standing is not None and standing.position is not None:
+            self.last_ms = max(self.last_ms or 0, int(standing.position))
+        lost: list[Event] = []
+        if self.last_ms is not None and not self._reaches(self.last_ms):
+            lost = self._unverifiable(self.last_ms, self._page[0].ms)
+        return [*lost, *self._join(now_ns)]
+
+    def failed(self, now_ns: int) -> list[Event]:
+        """No usable page came: ask again, and in the end do without."""
+        self._asked = False
+        if self._waiting is None:
+            return []
+        self._attempts += 1
+        if self._attempts < _ATTEMPTS:
+            self._page_at = now_ns + _RETRY_NS
+            return []
+        return self._give_up()
+
+    def refused(self, position: str | None, now_ns: int) -> Sequence[Event]:
+        """Trades without an order are never refused."""
+        return ()
+
+    def _reaches(self, last_ms: int) -> bool:
+        """Whether nothing is missing between that and the page: of one millisecond, the page may have only a part."""
+        oldest_ms = self._page[0].ms
+        return oldest_ms < last_ms or (oldest_ms == last_ms and self._whole)
+
+    def _join(self, now_ns: int) -> list[Event]:
+        """The page and what waited, if the two meet; else the page alone, and another is wanted."""
+        assert self._waiting is not None
+        page, self._page = self._page, []
+        first = next(iter(self._waiting.values()), None)
+        meets = first is not None and (page[-1].ms > first.ms or any(row.id == first.id for row in page))
+        # What was said of a time before the stream's own is there already, or was registered.
+        rows = [row for row in page if self.last_ms is None or row.ms >= self.last_ms]
+        if meets:
+            heard, self._waiting = self._waiting, None
+            told = {row.id: row for row in rows} | heard
+            return [self._say(each) for each in sorted(told.values(), key=_ms)]
+        said = [self._say(row) for row in rows]
+        return said if first is None else [*said, *self.failed(now_ns)]
+
+    def _give_up(self) -> list[Event]:
+        """What waits is said, behind the stretch before it in which trades may be missing."""
+        if not self._waiting:
+            return []  # it goes on with the next that is heard
+        heard, self._waiting = sorted(self._waiting.values(), key=_ms), None
+        self._page_at = self._look_at = NEVER
+        lost = [] if self.last_ms is None else self._unverifiable(self.last_ms, heard[0].ms)
+        return [*lost, *map(self._say, heard)]
+
+    def _unverifiable(self, first_ms: int, last_ms: int) -> list[Event]:
+        """Both milliseconds included: of each, some trades may be known and others not."""
+        return [] if first_ms > last_ms else [self._session.unverifiable(self.key, first_ms, last_ms)]
+
+    def _say(self, told: Told) -> Event:
+        self.last_ms = max(told.ms, self.last_ms or 0)
+        return Event(self.key, told.id, told.trade, "opaque", str(told.ms))
+
+
+def _ms(told: Told) -> int:
+    return told.ms

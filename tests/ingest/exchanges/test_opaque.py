@@ -1,0 +1,253 @@
+"""Trades whose ids have no order."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+
+from ingest.contract.events import Event, Gap, Trade
+from ingest.contract.keys import StreamKey
+from ingest.exchanges.exchange import NEVER, Locate, Standing
+from ingest.exchanges.opaque import WAITING_TRADES, OpaqueTrades, Told
+from ingest.exchanges.session import Session
+from ingest.exchanges.topic import TradesWanted
+
+KEY = StreamKey("bybit", "trades", "BTC/USDT")
+TRADE = Trade(price="1", amount="2", side="buy", received_ns=1)
+S = 1_000_000_000
+MOST = 4
+"""Trades in a page."""
+
+
+def told(ms, name=""):
+    return Told(f"{name}@{ms}", ms, TRADE)
+
+
+def said(ms, name="", **changes):
+    return Event(KEY, f"{name}@{ms}", structs.replace(TRADE, **changes), "opaque", str(ms))
+
+
+def filled(ms):
+    return said(ms, backfilled=True)
+
+
+def span(count, first_ms, last_ms):
+    gap = Gap(reason="unverifiable", from_ns=first_ms * 1_000_000, to_ns=last_ms * 1_000_000 + 999_999)
+    return Event(KEY, f"x.{count}", gap, "span", f"{first_ms}-{last_ms}")
+
+
+def opened(position=None):
+    some = OpaqueTrades(KEY, Session("x"), position)
+    some.open(0)
+    assert some.wants(0) == [TradesWanted(None)]
+    return some
+
+
+def page(some, *times, now_ns=0):
+    return some.fetched([told(ms) for ms in times], MOST, now_ns)
+
+
+def test_what_is_heard_waits_for_what_was_missed_before_it():
+    some = opened("10")
+    waits = [*some.trade(told(30), 0), *some.trade(told(31), 0)]
+    joined = page(some, 9, 10, 20, 30)
+    assert (waits, joined, some.trade(told(32), 0), some.due()) == (
+        [],
+        [filled(10), filled(20), said(30), said(31)],
+        [said(32)],
+        NEVER,
+    )
+
+
+def test_what_a_page_does_not_reach_back_to_is_registered_unless_another_writer_has_said_it():
+    alone, mirrored = opened("10"), opened("10")
+    for some in (alone, mirrored):
+        some.trade(told(40), 0)
+        assert (page(some, 20, 30, 35, 40), some.wants(0)) == ([], [Locate(KEY)])
+    assert (alone.located(Standing("g", 7, "10"), 0), mirrored.located(Standing("g", 9, "30"), 0)) == (
+        [span(1, 10, 20), filled(20), filled(30), filled(35), said(40)],
+        [filled(30), filled(35), said(40)],
+    )
+
+
+def test_of_a_millisecond_that_a_page_is_cut_in_some_may_be_missing():
+    cut, whole = opened("20"), opened("20")
+    cut.trade(told(40), 0)
+    whole.trade(told(40), 0)
+    page(cut, 20, 30, 35, 40)
+    assert (cut.located(None, 0)[0], page(whole, 20, 30, 40)) == (
+        span(1, 20, 20),
+        [filled(20), filled(30), said(40)],
+    )
+
+
+def test_a_new_stream_begins_with_the_page():
+    some = opened()
+    some.trade(told(30), 0)
+    held = [page(some, 20, 30), some.wants(0)]
+    assert (held, some.located(Standing("-", 0), 0)) == ([[], [Locate(KEY)]], [filled(20), said(30)])
+
+
+def test_a_page_that_is_older_than_what_is_heard_is_asked_for_again():
+    some = opened("10")
+    some.trade(told(30), 0)
+    early = page(some, 9, 10, 20)
+    assert (early, some.wants(S), page(some, 10, 20, 25, 30, now_ns=S)) == (
+        [filled(10), filled(20)],
+        [TradesWanted(None)],
+        [filled(20), filled(25), said(30)],
+    )
+
+
+def test_a_quiet_symbol_is_asked_about_again_once_something_is_heard():
+    some = opened("10")
+    quiet = [page(some, 9, 10), some.due(), some.trade(told(30), 5)]
+    assert (quiet, some.wants(5), page(some, 9, 10, 20, 30)) == (
+        [[filled(10)], NEVER, []],
+        [TradesWanted(None)],
+        [filled(10), filled(20), said(30)],
+    )
+
+
+def test_an_exchange_that_does_not_answer_is_asked_four_times_and_then_the_stretch_is_registered():
+    some = opened("10")
+    some.trade(told(30), 0)
+    answers = []
+    for _ in range(4):
+        answers.append(some.failed(0))
+        some.wants(some.due())
+    assert (answers, some.trade(told(31), 0)) == ([[], [], [], [span(1, 10, 30), said(30)]], [said(31)])
+
+
+def test_what_waits_is_bounded_and_said_when_the_connection_ends():
+    full, cut = opened("10"), opened("10")
+    for ms in range(20, 20 + WAITING_TRADES):
+        full.trade(told(ms), 0)
+    cut.trade(told(20), 0)
+    assert (len(full.trade(told(99_999), 0)), cut.closed("cut"), cut.position) == (
+        WAITING_TRADES + 2,
+        [span(1, 10, 20), said(20)],
+        "20",
+    )
+
+
+class Bus:
+    """One stream of the script: an identity that is there is dropped."""
+
+    def __init__(self):
+        self.said = {}
+        self.spans = []
+
+    @property
+    def newest(self):
+        return max((int(event.first) for event in self.said.values()), default=None)
+
+    def take(self, events):
+        for event in events:
+            if event.rule == "span":
+                self.spans.append(tuple(map(int, event.first.split("-"))))
+            else:
+                self.said.setdefault(event.s, event)
+
+    def standing(self):
+        return Standing("g", len(self.said), None if self.newest is None else str(self.newest))
+
+
+class Writer:
+    """Connects now and then, and hears everything while it is connected."""
+
+    def __init__(self, name, bus):
+        self.name, self.bus = name, bus
+        self.talk, self.position, self.sessions = None, None, 0
+
+    def connect(self, now_ns):
+        self.sessions += 1
+        position = self.position or self.bus.standing().position
+        self.talk = OpaqueTrades(KEY, Session(f"{self.name}{self.sessions}"), position)
+        self.talk.open(now_ns)
+
+    def cut(self):
+        self.bus.take(self.talk.closed("cut"))
+        self.position, self.talk = self.talk.position, None
+
+    def tick(self, emitted, lag, fails, now_ns):
+        for want in self.talk.wants(now_ns) if self.talk else ():
+            if isinstance(want, Locate):
+                self.bus.take(self.talk.located(self.bus.standing(), now_ns))
+            elif fails:
+                self.bus.take(self.talk.failed(now_ns))
+            else:
+                rows = emitted[: len(emitted) - lag][-MOST:]
+                self.bus.take(self.talk.fetched(rows, MOST, now_ns))
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(("trade", "trade", "trade", "trade", "connect", "cut", "tick", "tick")),
+        st.integers(0, 1),
+        st.integers(0, 2),
+        st.booleans(),
+    ),
+    max_size=60,
+)
+
+
+class World:
+    """An exchange, and the writers of one stream: the page is short, late, or fails; trades may share a millisecond."""
+
+    def __init__(self):
+        self.bus, self.emitted, self.now_ns = Bus(), [told(1, "old")], 0
+        self.writers = [Writer("a", self.bus), Writer("b", self.bus)]
+
+    def trade(self, _writer, gap_ms, _fails):
+        self.emitted.append(told(self.emitted[-1].ms + gap_ms, f"t{len(self.emitted)}"))
+        for each in self.writers:
+            if each.talk:
+                self.bus.take(each.talk.trade(self.emitted[-1], self.now_ns))
+
+    def connect(self, writer, *_):
+        if not writer.talk:
+            writer.connect(self.now_ns)
+
+    def cut(self, writer, *_):
+        if writer.talk:
+            writer.cut()
+
+    def tick(self, writer, lag, fails):
+        writer.tick(self.emitted, min(lag, len(self.emitted) - 1), fails, self.now_ns)
+
+    def step(self, what, which, how, fails):
+        self.now_ns += S
+        getattr(self, what)(self.writers[which], how, fails)
+
+    def settle(self):
+        self.step("connect", 0, 0, False)
+        self.step("trade", 0, 1, False)
+        while (due_ns := self.writers[0].talk.due()) != NEVER:
+            self.now_ns = max(self.now_ns, due_ns)
+            self.tick(self.writers[0], 0, False)
+
+
+def play(history):
+    """What was emitted since the stream began and is not said; and what of it lies in no span."""
+    world = World()
+    world.settle()
+    begun = next(iter(world.bus.said))
+    for each in history:
+        world.step(*each)
+    world.settle()
+    since = [each.id for each in world.emitted].index(begun)
+    missing = [each for each in world.emitted[since:] if each.id not in world.bus.said]
+    return missing, [each for each in missing if not any(a <= each.ms <= b for a, b in world.bus.spans)]
+
+
+@settings(max_examples=1500, deadline=None)
+@given(steps)
+def test_whatever_was_emitted_and_is_not_said_lies_in_a_registered_span(history):
+    assert play(history)[1] == []
+
+
+def test_without_spans_the_property_above_would_fail(monkeypatch):
+    missed = [("cut", 0, 0, False), *[("trade", 0, 1, False)] * 9]
+    honest = [len(each) for each in play(missed)]
+    monkeypatch.setattr(OpaqueTrades, "_unverifiable", lambda *_: [])
+    assert (honest, [len(each) for each in play(missed)]) == ([6, 0], [6, 6])

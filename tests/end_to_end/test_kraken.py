@@ -12,12 +12,12 @@ from ingest.contract.codec import decode
 from ingest.contract.events import Gap, Snapshot, Status, Trade
 from ingest.contract.keys import StreamKey
 from ingest.exchanges import EXCHANGES
-from ingest.limits import TokenBucket
 from ingest.publisher import Publisher
 from ingest.rest import Rest
+from ingest.selection import Selection
 from ingest.sharing import Sharing
 from ingest.worker import Worker
-from tests.end_to_end.running import QUICK
+from tests.end_to_end.running import QUICK, plenty
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.slow
@@ -119,14 +119,16 @@ async def worker(redis, script, name, channels=("trades", "orderbook")):
     exchange = EXCHANGES["kraken"]()
     publisher = Publisher(redis, "kraken", writer=name)
     sharing = Sharing(redis, exchange, publisher, mode="mirror", name=name, every_s=0.1)
+    limits = plenty(redis, "kraken")
+    rest = Rest(script.rest_url, limits.weight)
     some = Worker(
         exchange,
-        symbols=("DEMO/USD",),
-        channels=channels,
+        selection=Selection(redis, exchange, publisher, rest, symbols=("DEMO/USD",), channels=channels, every_s=0.1),
         stream_url=script.stream_url,
         patience=QUICK,
         publisher=publisher,
-        rest=Rest(script.rest_url, TokenBucket(1000, 1000)),
+        rest=rest,
+        budgets=limits,
         sharing=sharing,
     )
     stopping = asyncio.Event()

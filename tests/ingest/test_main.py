@@ -173,3 +173,13 @@ async def test_a_port_that_is_taken_is_named():
         process = await ingest("simulate", "binance", "--port", port)
         _, said = await process.communicate()
     assert (process.returncode, port in said.decode()) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [("gpa:trades", "there are gap, garble"), ("gap:trades:SOL/USDT", "of symbols BTC/USDT, ETH/USDT")],
+)
+async def test_a_fault_that_cannot_be_is_told_what_there_is(fault: str, why: str):
+    process = await ingest("simulate", "binance", "--fault", "drop@10s", "--fault", fault)
+    _, said = await process.communicate()
+    assert (process.returncode, why in said.decode()) == (2, True)

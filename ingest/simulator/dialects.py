@@ -1,0 +1,17 @@
+"""Every exchange that can be simulated, by name."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from ingest.simulator.binance.exchange import Binance
+from ingest.simulator.market import Market
+from ingest.simulator.venue import Dialect
+
+
+class Speaks(Protocol):
+    """Makes a dialect of a market that begins then."""
+
+    def __call__(self, market: Market, start_ns: int) -> Dialect: ...
+
+
+DIALECTS: Mapping[str, Speaks] = {"binance": Binance}

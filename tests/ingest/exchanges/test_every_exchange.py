@@ -1,0 +1,103 @@
+"""What holds for one exchange holds for all: each conversation against its simulated counterpart, clocks included."""
+
+import pytest
+
+from ingest.contract.keys import StreamKey
+from ingest.exchanges import EXCHANGES
+from ingest.simulator.dialects import DIALECTS
+from tests.ingest.exchanges.joined import Joined
+from tests.ingest.exchanges.judging import SYMBOLS, verdict
+
+BOTH = sorted(EXCHANGES.keys() & DIALECTS.keys())
+BTC, ETH = 0, 1
+SETTLED_S = 90
+"""By then whatever went wrong at 20 s is over, for good or with its loss told."""
+
+pytestmark = pytest.mark.parametrize("name", BOTH)
+
+
+def joined(name: str, *faults: str) -> Joined:
+    """On all channels; `{}` in a fault is the first symbol."""
+    symbols = SYMBOLS[name]
+    candles = min(channel for channel in EXCHANGES[name].channels if channel in ("candles-1s", "candles-1m"))
+    channels = ("trades", "ticker", "orderbook", candles)
+    return Joined(EXCHANGES[name](), symbols, channels, [fault.format(symbols[BTC]) for fault in faults])
+
+
+def wrong(met: Joined) -> list[str]:
+    return [str(judged) for key in met.keys if not (judged := verdict(met, key)).good]
+
+
+def still(met: Joined) -> dict[StreamKey, list[str]]:
+    """The streams that are not up to date in the end, and what they say."""
+    said = {key: met.said(key.channel, key.symbol) for key in met.keys}
+    # A ticker is up to date as soon as something follows.
+    return {key: words for key, words in said.items() if key.channel == "orderbook" and words[-1] != "live"}
+
+
+def of_symbol(met: Joined, name: str, which: int) -> list[object]:
+    return [met.entries(key.channel, key.symbol) for key in met.keys if key.symbol == SYMBOLS[name][which]]
+
+
+def test_what_it_says_is_what_we_hear(name: str):
+    met = joined(name).run(300)
+    counts = [len(met.entries(key.channel, key.symbol)) for key in met.keys]
+    assert (wrong(met), still(met), met.endings, met.skipped, min(counts) > 4) == ([], {}, [], [], True)
+
+
+def test_all_its_channels_speak(name: str):
+    exchange = EXCHANGES[name]()
+    met = Joined(exchange, SYMBOLS[name][:1], sorted(exchange.channels)).run(150)
+    assert [key for key in met.keys if not met.entries(key.channel, key.symbol)] == []
+
+
+@pytest.mark.parametrize("kind", ["gap", "garble", "duplicate", "reorder", "silent"])
+@pytest.mark.parametrize("channel", ["trades", "ticker", "orderbook", "candles"])
+def test_what_strikes_one_stream_is_made_good_or_told_and_no_other_symbol_notices(name: str, kind: str, channel: str):
+    if channel == "candles":
+        channel = min(c for c in EXCHANGES[name].channels if c in ("candles-1s", "candles-1m"))
+    met, undisturbed = joined(name, f"{kind}:{channel}:{{}}@20s").run(SETTLED_S), joined(name).run(SETTLED_S)
+    assert (wrong(met), still(met), met.struck != []) == ([], {}, True)
+    assert of_symbol(met, name, ETH) == of_symbol(undisturbed, name, ETH)
+
+
+CONNECTIONS = {"drop": 1, "stall": 0, "half-open": 1, "notice": 1, "maintenance": 1, "drop@20s/5s": 2}
+"""Which of them end connections."""
+
+
+@pytest.mark.parametrize(("fault", "ends"), CONNECTIONS.items())
+def test_what_strikes_a_connection_is_made_good_or_told(name: str, fault: str, ends: int):
+    met = joined(name, fault if "@" in fault else f"{fault}@20s").run(SETTLED_S)
+    assert (wrong(met), still(met), len(met.endings) >= ends, met.struck != []) == ([], {}, True, True)
+
+
+@pytest.mark.parametrize("kind", ["rest-429", "rest-418", "rest-500", "rest-slow", "stale-snapshot"])
+def test_what_strikes_requests_holds_up_what_they_were_for(name: str, kind: str):
+    holes = (f"gap:{channel}:{{}}@21s" for channel in ("trades", "orderbook"))
+    met = joined(name, f"{kind}@20s/20s", *holes).run(2 * SETTLED_S)
+    undisturbed = joined(name, f"{kind}@20s/20s").run(2 * SETTLED_S)
+    assert (wrong(met), still(met)) == ([], {})
+    assert of_symbol(met, name, ETH) == of_symbol(undisturbed, name, ETH)
+
+
+def test_a_refused_subscription_is_made_good_once_it_is_taken(name: str):
+    met = joined(name, "refuse:trades:{}@20s/20s", "drop@21s").run(2 * SETTLED_S)
+    assert (wrong(met), still(met), met.struck != []) == ([], {}, True)
+
+
+def test_ids_that_begin_anew_between_connections_are_told(name: str):
+    met = joined(name, "series@20s", "drop@20s").run(SETTLED_S)
+    assert (wrong(met), still(met)) == ([], {})
+
+
+def test_what_is_cut_again_and_again_is_whole_in_the_end(name: str):
+    met = joined(name, *(f"drop@{at_s}s" for at_s in range(10, 200, 7))).run(300)
+    assert (wrong(met), still(met), len(met.endings)) == ([], {}, 28)
+
+
+def test_an_oracle_that_is_told_nothing_of_a_loss_finds_it(name: str):
+    met = joined(name, "gap:trades:{}@20s").run(SETTLED_S)
+    key = met.keys[0]
+    stream = met.bus.streams[key]
+    del stream.entries[20]
+    assert verdict(met, key).lost == 1

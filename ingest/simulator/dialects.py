@@ -11,7 +11,8 @@ from ingest.simulator.venue import Dialect
 class Speaks(Protocol):
     """Makes a dialect of a market that begins then."""
 
-    def __call__(self, market: Market, start_ns: int) -> Dialect: ...
+    def __call__(self, market: Market, start_ns: int) -> Dialect:
+        """The whole exchange."""
 
 
 DIALECTS: Mapping[str, Speaks] = {"binance": Binance}

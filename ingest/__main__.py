@@ -52,6 +52,7 @@ class Simulated(StrEnum):
     """Exchanges that can be simulated."""
 
     BINANCE = "binance"
+    KRAKEN = "kraken"
 
 
 log = structlog.get_logger()
@@ -89,8 +90,10 @@ def simulate(
     replay: Annotated[Path | None, typer.Option(help="Speak the recorded frames of this folder instead")] = None,
     fault: Annotated[list[str], typer.Option(metavar="FAULT", help=FAULTS)] = [],  # noqa: B006 - typer's way to say: none
 ) -> None:
-    """Be an exchange: a seeded market, or a recording, behind a real WebSocket and REST server."""
+    """Be an exchange: a seeded market, or a recording of Binance, behind a real WebSocket and REST server."""
     _log("info")
+    if replay is not None and exchange is not Simulated.BINANCE:
+        _end(f"simulate {exchange.value}: recordings are of {Simulated.BINANCE.value}", WRONG_SETTINGS)
     try:
         wanted = tuple(parse_symbol(symbol.strip()) for symbol in symbols.split(","))
         if replay is not None:
@@ -99,6 +102,7 @@ def simulate(
             faults = [parse_fault(text) for text in fault]
             _until_stopped(
                 lambda stopping: simulate_exchange(
+                    exchange.value,
                     stopping,
                     symbols=wanted,
                     rate=rate,

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from ingest.contract.keys import parse_key
 from ingest.simulator.faults import NS, OF_BOOKS, OF_CONNECTIONS, OF_FRAMES, OF_REST, BadFault, Fault
-from ingest.simulator.ledger import Entry, Record, Struck
+from ingest.simulator.ledger import Entry, Event, Struck
 from ingest.simulator.venue import CUT, Answer, Close, Dialect, Frame
 from ingest.simulator.wire import Wire
 
@@ -28,7 +28,7 @@ class _Playing(Struct, eq=False):
     end_ns: int
     once: bool
     """It waits for its chance, and is over then."""
-    hit: list[tuple[Record, ...]] = []
+    hit: list[tuple[Event, ...]] = []
     """The frames that it has hit since time passed last: of each, all connections' copies."""
     wires: set[Wire] = set()
     """The connections that it has struck."""
@@ -39,6 +39,7 @@ class Disturbed:
     """A Venue: a dialect under faults. Each fault is in the ledger, with the events that it hit."""
 
     def __init__(self, dialect: Dialect, start_ns: int) -> None:
+        self.keys = dialect.keys
         self._dialect = dialect
         self._now_ns = start_ns
         self._coming: list[_Playing] = []

@@ -36,6 +36,18 @@ class Delta(_Record, frozen=True):
     asks: Levels
 
 
+class Change(_Record, frozen=True):
+    """The levels of a book that changed, however deep, where the exchange gives updates no ids.
+
+    The bus names them after its connections then, so nothing can be compared by `s`, which is only a running number:
+    what a reader has made of the entries must be the book, cut at the depth that was subscribed to, after some record,
+    and each next one must be what it is after a later record.
+    """
+
+    bids: Levels
+    asks: Levels
+
+
 class Ticker(_Record, frozen=True):
     """What one source says, which is a part of what the bus says."""
 
@@ -78,7 +90,8 @@ class Struck(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="str
     s: str = ""
 
 
-Entry = Record | Struck
+Event = Record | Change
+Entry = Event | Struck
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
@@ -104,8 +117,13 @@ class Ledger:
 
 
 def read(path: Path) -> Iterator[Record]:
-    """All that was emitted, in order; a torn last line is left out. Raises OSError, ValueError."""
-    return (entry for entry in _entries(path) if not isinstance(entry, Struck))
+    """All that was emitted under names, in order; a torn last line is left out. Raises OSError, ValueError."""
+    return (entry for entry in _entries(path) if not isinstance(entry, Change | Struck))
+
+
+def changes(path: Path) -> Iterator[Change]:
+    """The changes of books without names. Raises OSError, ValueError."""
+    return (entry for entry in _entries(path) if isinstance(entry, Change))
 
 
 def struck(path: Path) -> Iterator[Struck]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import email.utils
+import functools
 import http
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -15,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from ingest.simulator import control
-from ingest.simulator.binance.exchange import Binance
+from ingest.simulator.dialects import DIALECTS
 from ingest.simulator.disturbed import Disturbed
 from ingest.simulator.faults import SLOWEST_S, Fault, parse
 from ingest.simulator.ledger import Ledger
@@ -135,7 +136,8 @@ class SimulatedExchange:
 
 
 @contextlib.asynccontextmanager
-async def simulated_binance(
+async def simulated(
+    exchange: str,
     *,
     symbols: Sequence[str] = ("BTC/USDT", "ETH/USDT"),
     rate: int = 200,
@@ -145,24 +147,28 @@ async def simulated_binance(
     ledger: Path | None = None,
     faults: Sequence[Fault] = (),
 ) -> AsyncIterator[SimulatedExchange]:
-    """A Binance on 127.0.0.1, on a free port if `port` is 0, where `rate` things happen a second over all symbols.
+    """One on 127.0.0.1, on a free port if `port` is 0, where `rate` things happen a second over all symbols.
 
-    Raises BadFault for faults that it cannot have.
+    `exchange` is whose dialect it speaks. Raises BadFault for faults that it cannot have.
     """
     start_ns = time.time_ns()
     listings = [listing(symbol) for symbol in dict.fromkeys(symbols)]
     market = Market(listings, rate=rate, seed=seed, start_ns=start_ns, series=series)
-    venue = Disturbed(Binance(market, start_ns), start_ns)
+    venue = Disturbed(DIALECTS[exchange](market, start_ns), start_ns)
     for fault in faults:
         venue.strike(fault)
     with contextlib.ExitStack() as files:
         book = files.enter_context(Ledger(ledger)) if ledger else None
-        exchange = SimulatedExchange(venue, book)
-        async with opened(exchange, port):
-            yield exchange
+        running = SimulatedExchange(venue, book)
+        async with opened(running, port):
+            yield running
+
+
+simulated_binance = functools.partial(simulated, "binance")
 
 
 async def simulate(
+    exchange: str,
     stop: asyncio.Event,
     *,
     symbols: Sequence[str],
@@ -173,12 +179,12 @@ async def simulate(
     ledger: Path | None,
     faults: Sequence[Fault] = (),
 ) -> None:
-    """A simulated Binance until `stop` is set; all that its ledger holds has then been sent."""
-    async with simulated_binance(
-        symbols=symbols, rate=rate, seed=seed, series=series, port=port, ledger=ledger, faults=faults
-    ) as exchange:
-        log.info("simulated exchange", stream_url=exchange.stream_url, rest_url=exchange.rest_url)
-        await exchange.run_until(stop)
+    """A simulated exchange until `stop` is set; all that its ledger holds has then been sent."""
+    async with simulated(
+        exchange, symbols=symbols, rate=rate, seed=seed, series=series, port=port, ledger=ledger, faults=faults
+    ) as running:
+        log.info("simulated exchange", stream_url=running.stream_url, rest_url=running.rest_url)
+        await running.run_until(stop)
 
 
 @contextlib.asynccontextmanager

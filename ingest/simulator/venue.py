@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from ingest.simulator.faults import Fault
-from ingest.simulator.ledger import Entry, Record
+from ingest.simulator.ledger import Entry, Event
 
 CUT = 1006
 """Not a code that is ever sent: the connection ends without a word."""
@@ -34,7 +34,7 @@ class Frame(NamedTuple):
     """A text frame, and the events in it."""
 
     text: bytes
-    records: tuple[Record, ...] = ()
+    records: tuple[Event, ...] = ()
 
 
 class Session(Protocol):
@@ -96,7 +96,7 @@ class Dialect(Protocol):
     def connect(self, target: str) -> Session:
         """As Venue."""
 
-    def advance(self, until_ns: int) -> Sequence[Record]:
+    def advance(self, until_ns: int) -> Sequence[Event]:
         """As Venue."""
 
     def skip(self, by_ns: int) -> None:

@@ -10,6 +10,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from itertools import chain, pairwise
 
 from msgspec import Struct
@@ -27,6 +28,7 @@ from tests.chaos.losses import Finding, gaps_of_book, gaps_of_trades, lost_still
 Fields = dict[bytes, bytes]
 
 _COLUMNS = ("lost", "doubled", "inverted", "unfounded", "wrong")
+_OF_CANDLES = ("open", "high", "low", "close", "volume")
 _EXAMPLES = 8
 _ANEW = re.compile(r"~\d+")
 """In the name of a source that has begun to count anew."""
@@ -313,7 +315,7 @@ def _candles(entries: Sequence[Entry], truth: Sequence[ledger.Candle]) -> Iterat
         if candle is None:
             if oldest is not None and said.open_ns >= oldest and not any(_covers(gap, said.open_ns) for gap in spans):
                 yield "lost", f"candle {said.s} closed and is not in the stream"
-        elif any(getattr(candle, name) != getattr(said, name) for name in ("open", "high", "low", "close", "volume")):
+        elif any(Decimal(getattr(candle, name)) != Decimal(getattr(said, name)) for name in _OF_CANDLES):
             yield "wrong", f"candle {said.s} was {said}, the entry says {candle}"
 
 

@@ -28,7 +28,8 @@ from ingest.exchanges.exchange import (
 from ingest.simulator.dialects import DIALECTS
 from ingest.simulator.disturbed import Disturbed
 from ingest.simulator.faults import parse
-from ingest.simulator.ledger import Delta, Record, Struck
+from ingest.simulator.ledger import Change, Delta, Struck
+from ingest.simulator.ledger import Event as Emitted
 from ingest.simulator.listings import listing
 from ingest.simulator.market import Market
 from ingest.simulator.venue import Close, Session
@@ -50,9 +51,9 @@ _Errand = Fetch | Locate | tuple[str, bytes | FetchFailed]
 class Life(Struct):
     """What the exchange emitted while its ids went up."""
 
-    emitted: dict[str, list[Record]]
+    emitted: dict[str, list[Emitted]]
     depths: dict[str, Depth]
-    """Of each book, as it was once its first change was emitted."""
+    """Of each book, as it was before its first change was emitted, or soon after that."""
 
 
 class Joined:
@@ -138,16 +139,20 @@ class Joined:
         return Past([Chapter(self.raw(channel, symbol), registered)])
 
     def _record(self) -> None:
+        life = self.lives[-1]
+        books = [str(key) for key in self.keys if key.channel == "orderbook" and str(key) not in life.depths]
+        before = {key: self._depth(key) for key in books}
         for entry in self.venue.advance(self.now_ns):
             life = self.lives[-1]
             if isinstance(entry, Struck):
                 self.struck.append(entry)
                 if entry.fault.startswith("series"):
                     self.lives.append(Life(defaultdict(list), {}))
+                    before = {}
             else:
                 life.emitted[entry.key].append(entry)
-                if isinstance(entry, Delta) and entry.key not in life.depths:
-                    life.depths[entry.key] = self._depth(entry.key)
+                if isinstance(entry, Delta | Change) and entry.key not in life.depths:
+                    life.depths[entry.key] = before.get(entry.key) or self._depth(entry.key)
 
     def _depth(self, key: str) -> Depth:
         pair = next(pair for pair in self.market.pairs if pair.listing.symbol == parse_key(key).symbol)

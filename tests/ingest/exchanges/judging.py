@@ -1,30 +1,48 @@
 """What was emitted and what stands on the bus, compared by the oracle of the chaos runs."""
 
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+from msgspec import structs
+
+from ingest.contract.codec import Entry
+from ingest.contract.events import Delta, Gap, Snapshot, Status
 from ingest.contract.keys import StreamKey
-from ingest.simulator.ledger import Candle, Record
-from tests.chaos.exchange import Truth
+from ingest.simulator.ledger import Candle, Change, Event
+from tests.chaos.exchange import Depth, Truth
 from tests.chaos.oracle import Verdict, judge
 from tests.ingest.exchanges.joined import Joined
 
 SYMBOLS = {"binance": ("BTC/USDT", "ETH/USDT"), "kraken": ("BTC/USD", "ETH/USD")}
 """What is played with on each exchange."""
 
+Cut = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
 _UNSENT = ("gap", "garble", "silent", "reorder")
 
 
 def verdict(joined: Joined, key: StreamKey) -> Verdict:
     """On one stream. What the ledger says was not sent can be missing where ids do not tell: from tickers."""
-    lives = [Truth(_heard(joined, key, life.emitted[str(key)]), life.depths.get(str(key)), ()) for life in joined.lives]
+    said = [_said(joined, key, life.emitted[str(key)]) for life in joined.lives]
+    depths = [life.depths.get(str(key)) for life in joined.lives]
+    if any(isinstance(record, Change) for records in said for record in records):
+        return _book(key, joined.entries(key.channel, key.symbol), depths[0], [c for part in said for c in part])
+    lives = [Truth(records, depth) for records, depth in zip(said, depths, strict=True)]
     if key.interval:
-        lives = [Truth(lives[0].emitted, None, _closed(joined, key)), *lives[1:]]
+        lives = [Truth(said[0], None, _closed(joined, key)), *lives[1:]]
     return judge(str(key), joined.past(key.channel, key.symbol), lives)
 
 
-def _heard(joined: Joined, key: StreamKey, emitted: list[Record]) -> list[Record]:
+def _said(joined: Joined, key: StreamKey, emitted: list[Event]) -> list[Event]:
+    """The names of sources of tickers, where the exchange has none, are the reader's."""
     if key.channel != "ticker":
         return emitted
     unsent = {hit.s for hit in joined.struck if hit.key == str(key) and hit.fault.startswith(_UNSENT)}
-    return [record for record in emitted if record.s not in unsent]
+    sources = {entry.s.rpartition(".")[0] for entry in joined.entries("ticker", key.symbol) if entry.type == "ticker"}
+    heard = [record for record in emitted if record.s not in unsent]
+    if key.exchange != "kraken" or len(sources) != 1:
+        return heard
+    (source,) = sources
+    return [structs.replace(record, s=f"{source}.{record.s.rpartition('.')[2]}") for record in heard]
 
 
 def _closed(joined: Joined, key: StreamKey) -> list[Candle]:
@@ -45,3 +63,81 @@ def _closed(joined: Joined, key: StreamKey) -> list[Candle]:
         )
         for bar in pair.bars.closed(key.interval)
     ]
+
+
+def _book(key: StreamKey, entries: Sequence[Entry], start: Depth | None, changes: Sequence[Change]) -> Verdict:
+    assert start is not None
+    words = tuple(book_by_content(entries, start, changes))
+    gaps = sum(isinstance(entry.event, Gap) for entry in entries)
+    return Verdict(
+        key=str(key),
+        emitted=len(changes),
+        entries=len(entries),
+        gaps=gaps,
+        lost=0,
+        doubled=0,
+        inverted=0,
+        unfounded=0,
+        wrong=len(words),
+        words=words[:8],
+    )
+
+
+def book_by_content(entries: Sequence[Entry], start: Depth, changes: Sequence[Change]) -> Iterator[str]:
+    """What is wrong with a book whose updates have no names at the exchange.
+
+    After each entry a reader has the exchange's book as it once was, cut: after a delta, as it was next; after a
+    snapshot, as it was then or later, and later only if in between it was said that the book is not up to date.
+    """
+    depth = next((entry.event.depth or len(entry.event.bids) for entry in entries if entry.type == "snapshot"), 0)
+    states = list(_states(start, changes, depth))
+    at, told, book = -1, True, None
+    for entry in entries:
+        match entry.event:
+            case Snapshot() as whole:
+                book = _applied(({}, {}), whole, depth)
+                found = next((i for i in range(max(at, 0), len(states)) if states[i] == book), None)
+                if found is None:
+                    yield f"snapshot {entry.s} was never the exchange's book behind {at}"
+                elif found > at and not told:
+                    yield f"snapshot {entry.s} leaves out {found - at} states, and nothing tells of that"
+                at, told = at if found is None else found, False
+            case Delta() as delta if book is not None:
+                at, book = at + 1, _applied(book, delta, depth)
+                if at >= len(states) or states[at] != book:
+                    yield f"after delta {entry.s} the book is not what the exchange's was next"
+                    return
+            case Gap():
+                told = True
+            case Status(state=state) if state in ("suspect", "stale"):
+                told = True
+    if at != len(states) - 1:
+        yield f"the last {len(states) - 1 - at} of {len(states)} states are not there"
+
+
+def _states(start: Depth, changes: Sequence[Change], depth: int) -> Iterator[Cut]:
+    """The exchange's book, cut, each time that it was another."""
+    whole: Cut = (_numbers(start.bids.items()), _numbers(start.asks.items()))
+    before = _cut(whole, depth)
+    yield before
+    for change in changes:
+        whole = _applied(whole, change, 1 << 62)
+        now = _cut(whole, depth)
+        if now != before:
+            yield now
+        before = now
+
+
+def _applied(book: Cut, change: Snapshot | Delta | Change, depth: int) -> Cut:
+    sides = [{**side, **_numbers(levels)} for side, levels in zip(book, (change.bids, change.asks), strict=True)]
+    bids, asks = ({price: amount for price, amount in side.items() if amount} for side in sides)
+    return _cut((bids, asks), depth)
+
+
+def _cut(book: Cut, depth: int) -> Cut:
+    bids, asks = book
+    return dict(sorted(bids.items(), reverse=True)[:depth]), dict(sorted(asks.items())[:depth])
+
+
+def _numbers(levels) -> dict[Decimal, Decimal]:
+    return {Decimal(price): Decimal(amount) for price, amount in levels}

@@ -17,7 +17,7 @@ from ingest.simulator.disturbed import Disturbed
 from ingest.simulator.faults import parse
 from ingest.simulator.ledger import Record, Trade, read, struck
 from ingest.simulator.market import Market
-from ingest.simulator.server import SimulatedExchange, opened, simulate, simulated_binance
+from ingest.simulator.server import SimulatedExchange, opened, simulate, simulated, simulated_binance
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.slow
@@ -252,7 +252,7 @@ async def test_it_runs_until_it_is_stopped(tmp_path: Path, unused_tcp_port: int)
     stop = asyncio.Event()
     ledger, symbols = tmp_path / "ledger", ["SOL/USDT"]
     running = asyncio.create_task(
-        simulate(stop, symbols=symbols, rate=500, seed=1, port=unused_tcp_port, ledger=ledger)
+        simulate("binance", stop, symbols=symbols, rate=500, seed=1, port=unused_tcp_port, ledger=ledger)
     )
     client = await eventually(lambda: reach(f"ws://127.0.0.1:{unused_tcp_port}/ws/solusdt@trade"))
     listening = asyncio.create_task(listen(client))
@@ -272,7 +272,9 @@ async def reach(address: str) -> ClientConnection | None:
 async def test_a_dead_ledger_ends_the_simulation(unused_tcp_port: int):
     stop = asyncio.Event()
     running = asyncio.create_task(
-        simulate(stop, symbols=["SOL/USDT"], rate=500, seed=1, port=unused_tcp_port, ledger=Path("/dev/full"))
+        simulate(
+            "binance", stop, symbols=["SOL/USDT"], rate=500, seed=1, port=unused_tcp_port, ledger=Path("/dev/full")
+        )
     )
     client = await eventually(lambda: reach(f"ws://127.0.0.1:{unused_tcp_port}/ws/solusdt@trade"))
     await client.wait_closed()
@@ -328,3 +330,16 @@ async def test_a_slow_answer_comes_in_the_end(exchange: SimulatedExchange):
     begun = time.monotonic()
     status, _, _ = await get(exchange, "/api/v3/depth?symbol=BTCUSDT")
     assert (status, time.monotonic() - begun > 0.2) == (200, True)
+
+
+async def test_another_dialect_is_spoken_on_the_same_server(tmp_path: Path):
+    path = tmp_path / "ledger"
+    async with simulated("kraken", symbols=["BTC/USD"], rate=2000, ledger=path) as exchange:
+        client = await connect(f"{exchange.stream_url}/v2")
+        listening = asyncio.create_task(listen(client))
+        await client.send('{"method":"subscribe","params":{"channel":"trade","symbol":["BTC/USD"]}}')
+        await eventually(lambda: len(list(read(path))) > 20)
+        status, _, answer = await get(exchange, "/0/public/Time")
+    frames = [frame for frame in await listening if frame.get("channel") == "trade"]
+    told = [str(trade["trade_id"]) for frame in frames for trade in frame["data"]]
+    assert (told, status, answer["error"]) == ([record.s for record in read(path)], 200, [])

@@ -9,7 +9,7 @@ from ingest.contract.codec import Entry
 from ingest.contract.events import Delta, Gap, Snapshot, Status
 from ingest.contract.keys import StreamKey
 from ingest.simulator.ledger import Candle, Change, Event
-from tests.chaos.exchange import Depth, Truth
+from tests.chaos.exchange import Depth, Truth, unsent
 from tests.chaos.oracle import Verdict, judge
 from tests.ingest.exchanges.joined import Joined
 
@@ -17,7 +17,6 @@ SYMBOLS = {"binance": ("BTC/USDT", "ETH/USDT"), "kraken": ("BTC/USD", "ETH/USD")
 """What is played with on each exchange."""
 
 Cut = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
-_UNSENT = ("gap", "garble", "silent", "reorder")
 
 
 def verdict(joined: Joined, key: StreamKey) -> Verdict:
@@ -36,9 +35,9 @@ def _said(joined: Joined, key: StreamKey, emitted: list[Event]) -> list[Event]:
     """The names of sources of tickers, where the exchange has none, are the reader's."""
     if key.channel != "ticker":
         return emitted
-    unsent = {hit.s for hit in joined.struck if hit.key == str(key) and hit.fault.startswith(_UNSENT)}
+    missed = unsent(joined.struck)
     sources = {entry.s.rpartition(".")[0] for entry in joined.entries("ticker", key.symbol) if entry.type == "ticker"}
-    heard = [record for record in emitted if record.s not in unsent]
+    heard = [record for record in emitted if (record.key, record.s) not in missed]
     if key.exchange != "kraken" or len(sources) != 1:
         return heard
     (source,) = sources

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct
 
 from ingest.contract.keys import parse_key
-from ingest.simulator.faults import NS, OF_BOOKS, OF_CONNECTIONS, OF_FRAMES, OF_REST, BadFault, Fault
+from ingest.simulator.faults import NS, OF_BOOKS, OF_CONNECTIONS, OF_FRAMES, OF_REST, Fault, aimed_at
 from ingest.simulator.ledger import Entry, Event, Struck
 from ingest.simulator.venue import CUT, Answer, Close, Dialect, Frame
 from ingest.simulator.wire import Wire
@@ -53,7 +53,9 @@ class Disturbed:
         begin_ns = self._now_ns + int(fault.at_s * NS)
         end_ns = begin_ns + int(fault.length_s * NS)
         once = end_ns == begin_ns or fault.kind == "rest-slow"
-        playing = _Playing(fault, self._keys(fault), begin_ns, end_ns, once)
+        playing = _Playing(
+            fault, aimed_at(fault, self.keys, checksums=self._dialect.has_checksums), begin_ns, end_ns, once
+        )
         self._coming = sorted([*self._coming, playing], key=lambda each: each.begin_ns)
 
     def admit(self, target: str, now_ns: int) -> Answer | None:
@@ -147,16 +149,15 @@ class Disturbed:
             self._playing.append(playing)
             if playing.fault.kind not in OF_FRAMES | OF_REST:
                 self._note(playing, "")
+                playing.done = playing.once
             match playing.fault.kind:
                 case "refuse":
                     self._dialect.refused |= playing.keys
                 case "series":
                     self._dialect.begin_anew()
                     self._books.clear()
-                    playing.done = True
                 case kind if kind in OF_CONNECTIONS:
                     self._strike_connections(playing)
-                    playing.done = playing.once
         self._end()
 
     def _end(self) -> None:
@@ -249,27 +250,6 @@ class Disturbed:
         return anything or about in playing.keys
 
     # What is played.
-
-    def _keys(self, fault: Fault) -> frozenset[str]:
-        """The streams that it is about. Raises BadFault if there are none."""
-        keys = {key: parse_key(key) for key in self._dialect.keys}
-        if fault.kind in OF_CONNECTIONS and (fault.channel or fault.symbol):
-            raise BadFault(f"{fault.kind} is of whole connections, not of a channel or a symbol")
-        if fault.kind == "series" and (fault.channel or fault.symbol):
-            raise BadFault("series is of all ids, not of a channel or a symbol")
-        if fault.kind == "checksum" and not self._dialect.has_checksums:
-            raise BadFault("there are no checksums in this dialect")
-        channel = "orderbook" if fault.kind in OF_BOOKS else fault.channel
-        if channel != (fault.channel or channel):
-            raise BadFault(f"{fault.kind} is of channel orderbook, not of {fault.channel}")
-        chosen = frozenset(
-            text for text, key in keys.items() if channel in ("", key.channel) and fault.symbol in ("", key.symbol)
-        )
-        if not chosen:
-            channels = ", ".join(sorted({key.channel for key in keys.values()}))
-            symbols = ", ".join(sorted({key.symbol for key in keys.values()}))
-            raise BadFault(f"{fault}: there are channels {channels} of symbols {symbols}")
-        return chosen
 
     def _at_work(self, kind: str) -> _Playing | None:
         return next((each for each in self._playing if each.fault.kind == kind), None)

@@ -2,13 +2,13 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
-from ingest.contract.keys import BadName, parse_symbol
+from ingest.contract.keys import BadName, parse_key, parse_symbol
 
 NS: Final = 1_000_000_000
 LONGEST_S: Final = 86_400.0
@@ -109,6 +109,29 @@ def parse(text: str) -> Fault:
         raise BadFault(f"{text!r}: {bad}") from bad
     length = form["length"]
     return Fault(form["kind"], channel, symbol, float(form["at"] or 0), None if length is None else float(length))
+
+
+def aimed_at(fault: Fault, keys: Iterable[str], *, checksums: bool) -> frozenset[str]:
+    """Those of an exchange's streams that it is about. Raises BadFault if there are none."""
+    kind, narrow = fault.kind, bool(fault.channel or fault.symbol)
+    if kind in OF_CONNECTIONS and narrow:
+        raise BadFault(f"{kind} is of whole connections, not of a channel or a symbol")
+    if kind == "series" and narrow:
+        raise BadFault("series is of all ids, not of a channel or a symbol")
+    if kind == "checksum" and not checksums:
+        raise BadFault("there are no checksums in this dialect")
+    channel = "orderbook" if kind in OF_BOOKS else fault.channel
+    if fault.channel not in ("", channel):
+        raise BadFault(f"{kind} is of channel orderbook, not of {fault.channel}")
+    streams = {text: parse_key(text) for text in keys}
+    chosen = frozenset(
+        text for text, key in streams.items() if channel in ("", key.channel) and fault.symbol in ("", key.symbol)
+    )
+    if not chosen:
+        channels = ", ".join(sorted({key.channel for key in streams.values()}))
+        symbols = ", ".join(sorted({key.symbol for key in streams.values()}))
+        raise BadFault(f"{fault}: there are channels {channels} of symbols {symbols}")
+    return chosen
 
 
 def read(body: bytes) -> Fault:

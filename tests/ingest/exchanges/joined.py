@@ -4,7 +4,7 @@ What `ingest.connection` does with sockets and Redis is done here with lists: ti
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from urllib.parse import urlencode
 
@@ -20,6 +20,7 @@ from ingest.exchanges.exchange import (
     FetchFailed,
     Locate,
     Output,
+    Plan,
     Reconnect,
     Send,
     SkipFrame,
@@ -76,21 +77,15 @@ class Joined:
             self.venue.strike(parse(fault))
         self.now_ns = START_NS
         self.bus = Server()
-        self.events: list[Event] = []
         self.lives = [Life(defaultdict(list), {})]
         self.struck: list[Struck] = []
         self.skipped: list[SkipFrame] = []
         self.endings: list[str] = []
         """Why connections ended."""
-        self._instruments = exchange.instruments(self.venue.get(_target(exchange.list_instruments()), START_NS).body)
-        self._positions: dict[StreamKey, str] = {}
-        self._errands: list[tuple[int, int, _Errand]] = []
-        self._done = 0
-        self._rest_from_ns = START_NS
-        self._connect_ns = START_NS
-        self._heard_ns = START_NS
-        self._talk: tuple[Conversation, Session] | None = None
-        self._connects = 0
+        self.instruments = exchange.instruments(self.venue.get(target(exchange.list_instruments()), START_NS).body)
+        self.rest_from_ns = START_NS
+        self._calls = 0
+        self._lines = [_Line(self, plan) for plan in exchange.plan(self.keys)]
 
     def run(self, seconds: float) -> "Joined":
         """Let time pass."""
@@ -98,13 +93,8 @@ class Joined:
         while self.now_ns < until_ns:
             self.now_ns += STEP_NS
             self._record()
-            if self._talk is None and self.now_ns >= self._connect_ns:
-                self._connect()
-            if self._talk:
-                try:
-                    self._step(*self._talk)
-                except Reconnect as reason:
-                    self._end(reason.reason)
+            for line in self._lines:
+                line.step()
         return self
 
     def entries(self, channel: str, symbol: str) -> list[Entry]:
@@ -138,6 +128,32 @@ class Joined:
         registered = sorted(tuple(map(int, gap.split("-"))) for gap in stream.gaps) if stream else []
         return Past([Chapter(self.raw(channel, symbol), registered)])
 
+    def standing(self, key: StreamKey) -> Standing:
+        stream = self.bus.streams.get(key)
+        if stream is None:
+            return Standing("-", 0)
+        marks = sorted(f"{source}.{mark}" for source, mark in stream.sources.items())
+        position = str(stream.last) if stream.last is not None else " ".join(marks) or None
+        return Standing(stream.g, stream.n, position)
+
+    def write(self, events: Sequence[Event]) -> list[tuple[StreamKey, str | None]]:
+        """What is put together is written together, as by a flush. The streams that do not take it, and why not."""
+        if not events:
+            return []
+        self._calls += 1
+        replies = self.bus.append(f"g{self._calls}", events)
+        return [(reply.key, reply.last) for reply in replies if reply.refused]
+
+    def get(self, fetch: Fetch) -> tuple[bytes | FetchFailed, float]:
+        """The answer, and how long it takes."""
+        answer = self.venue.get(target(fetch), self.now_ns)
+        if answer.status in (418, 429):
+            self.rest_from_ns = self.now_ns + int(dict(answer.headers)["Retry-After"]) * SECOND
+        if answer.after_s > _ANSWERED_WITHIN_S:
+            return FetchFailed(0, "no answer"), _ANSWERED_WITHIN_S
+        body = answer.body if answer.status == 200 else FetchFailed(answer.status, answer.body.decode())
+        return body, answer.after_s
+
     def _record(self) -> None:
         life = self.lives[-1]
         books = [str(key) for key in self.keys if key.channel == "orderbook" and str(key) not in life.depths]
@@ -163,91 +179,93 @@ class Joined:
         )
         return Depth(pair.book.update_id, bids, asks)
 
+
+class _Line:
+    """One connection after another, for the same streams."""
+
+    def __init__(self, joined: Joined, plan: Plan) -> None:
+        self._joined = joined
+        self._plan = plan
+        self._positions: dict[StreamKey, str] = {}
+        self._errands: list[tuple[int, int, _Errand]] = []
+        self._numbered = 0
+        self._connects = 0
+        self._connect_ns = START_NS
+        self._heard_ns = START_NS
+        self._talk: tuple[Conversation, Session] | None = None
+
+    def step(self) -> None:
+        """A moment has passed."""
+        if self._talk is None and self._joined.now_ns >= self._connect_ns:
+            self._connect()
+        if self._talk:
+            try:
+                self._hear(*self._talk)
+            except Reconnect as reason:
+                self._end(reason.reason)
+
     def _connect(self) -> None:
-        (plan,) = self.exchange.plan(self.keys)
-        if refusal := self.venue.admit(plan.path, self.now_ns):
-            self._connect_ns = self.now_ns + _AGAIN_NS
-            self.endings.append(f"not admitted: {refusal.status}")
+        joined = self._joined
+        if refusal := joined.venue.admit(self._plan.path, joined.now_ns):
+            self._connect_ns = joined.now_ns + _AGAIN_NS
+            joined.endings.append(f"not admitted: {refusal.status}")
             return
         self._connects += 1
-        conversation = self.exchange.converse(self.keys, self._instruments, self._positions, f"session{self._connects}")
-        self._talk = conversation, self.venue.connect(plan.path)
-        self._heard_ns = self.now_ns
-        self._do(*self._talk, conversation.greet(self.now_ns))
+        session = f"{self._plan.streams[0]}/{self._connects}"
+        conversation = joined.exchange.converse(self._plan.streams, joined.instruments, self._positions, session)
+        self._talk = conversation, joined.venue.connect(self._plan.path)
+        self._heard_ns = joined.now_ns
+        self._do(*self._talk, conversation.greet(joined.now_ns))
 
-    def _step(self, conversation: Conversation, session: Session) -> None:
+    def _hear(self, conversation: Conversation, session: Session) -> None:
+        joined, now_ns = self._joined, self._joined.now_ns
         while session.outgoing:
             frame = session.outgoing.popleft()
-            self._heard_ns = self.now_ns
+            self._heard_ns = now_ns
             try:
-                outputs = conversation.receive(frame.text, self.now_ns)
+                outputs = conversation.receive(frame.text, now_ns)
             except SkipFrame as skipped:
-                self.skipped.append(skipped)
+                joined.skipped.append(skipped)
                 continue
             self._do(conversation, session, outputs)
         if session.ending:
             raise _closed(session.ending)
-        if self.now_ns - self._heard_ns > _SILENT_NS:
+        if now_ns - self._heard_ns > _SILENT_NS:
             raise Reconnect("silent")
-        while self._errands and self._errands[0][0] <= self.now_ns:
+        while self._errands and self._errands[0][0] <= now_ns:
             *_, errand = heappop(self._errands)
             self._do(conversation, session, self._run(conversation, errand))
-        if conversation.due() <= self.now_ns:
-            self._do(conversation, session, conversation.tick(self.now_ns))
+        if conversation.due() <= now_ns:
+            self._do(conversation, session, conversation.tick(now_ns))
 
     def _run(self, conversation: Conversation, errand: _Errand) -> Sequence[Output]:
+        joined, now_ns = self._joined, self._joined.now_ns
         match errand:
             case Locate(key=key):
-                return conversation.located(key, self._standing(key), self.now_ns)
-            case Fetch() if self.now_ns < self._rest_from_ns:
-                self._later(self._rest_from_ns, errand)
-            case Fetch():
-                self._fetch(errand)
+                return conversation.located(key, joined.standing(key), now_ns)
+            case Fetch() if now_ns < joined.rest_from_ns:
+                self._later(joined.rest_from_ns, errand)
+            case Fetch(tag=tag):
+                answer, after_s = joined.get(errand)
+                self._later(now_ns + STEP_NS + int(after_s * SECOND), (tag, answer))
             case (tag, answer):
-                return conversation.fetched(tag, answer, self.now_ns)
+                return conversation.fetched(tag, answer, now_ns)
         return ()
 
     def _do(self, conversation: Conversation, session: Session, outputs: Sequence[Output]) -> None:
-        """What is put together is written together, as by a flush."""
-        events = [output for output in outputs if isinstance(output, Event)]
+        now_ns = self._joined.now_ns
         for output in outputs:
             if isinstance(output, Send):
-                if close := session.receive(output.text, self.now_ns):
+                if close := session.receive(output.text, now_ns):
                     raise _closed(close)
             elif isinstance(output, Fetch | Locate):
-                self._later(self.now_ns + STEP_NS, output)
-        for refused in self._write(events):
-            self._do(conversation, session, conversation.refused(refused[0], refused[1], self.now_ns))
-
-    def _write(self, events: Sequence[Event]) -> Iterator[tuple[StreamKey, str | None]]:
-        self.events += events
-        if events:
-            self._done += 1
-            for reply in self.bus.append(f"g{self._done}", events):
-                if reply.refused:
-                    yield reply.key, reply.last
-
-    def _fetch(self, fetch: Fetch) -> None:
-        answer = self.venue.get(_target(fetch), self.now_ns)
-        if answer.status in (418, 429):
-            self._rest_from_ns = self.now_ns + int(dict(answer.headers)["Retry-After"]) * SECOND
-        body = answer.body if answer.status == 200 else FetchFailed(answer.status, answer.body.decode())
-        if answer.after_s > _ANSWERED_WITHIN_S:
-            body = FetchFailed(0, "no answer")
-        after_s = min(answer.after_s, _ANSWERED_WITHIN_S)
-        self._later(self.now_ns + STEP_NS + int(after_s * SECOND), (fetch.tag, body))
+                self._later(now_ns + STEP_NS, output)
+        for key, last in self._joined.write([output for output in outputs if isinstance(output, Event)]):
+            self._do(conversation, session, conversation.refused(key, last, now_ns))
 
     def _later(self, at_ns: int, errand: _Errand) -> None:
-        self._done += 1
-        heappush(self._errands, (at_ns, self._done, errand))
-
-    def _standing(self, key: StreamKey) -> Standing:
-        stream = self.bus.streams.get(key)
-        if stream is None:
-            return Standing("-", 0)
-        marks = sorted(f"{source}.{mark}" for source, mark in stream.sources.items())
-        position = str(stream.last) if stream.last is not None else " ".join(marks) or None
-        return Standing(stream.g, stream.n, position)
+        self._numbered += 1
+        heappush(self._errands, (at_ns, self._numbered, errand))
 
     def _end(self, reason: str) -> None:
         assert self._talk is not None
@@ -255,18 +273,19 @@ class Joined:
         self._talk = None
         session.leave()
         self._errands.clear()
-        self.endings.append(reason)
+        self._joined.endings.append(reason)
         self._positions.update(conversation.positions())
-        assert not list(self._write(conversation.closed(reason)))
-        self._connect_ns = self.now_ns + _AGAIN_NS
+        assert not self._joined.write(conversation.closed(reason))
+        self._connect_ns = self._joined.now_ns + _AGAIN_NS
+
+
+def target(fetch: Fetch) -> str:
+    """As a GET names it."""
+    return f"{fetch.path}?{urlencode(fetch.params)}"
 
 
 def _closed(close: Close) -> Reconnect:
     return Reconnect(f"closed: {close.code}")
-
-
-def _target(fetch: Fetch) -> str:
-    return f"{fetch.path}?{urlencode(fetch.params)}"
 
 
 def _bytes(value: str | bytes) -> bytes:

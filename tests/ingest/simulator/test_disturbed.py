@@ -173,6 +173,15 @@ def test_a_refused_topic_refuses_its_whole_batch_and_no_other():
     assert said == [[False, False], [True, False], [False, False]]
 
 
+def test_what_lasts_no_time_is_over_at_once():
+    live = exchange("refuse@0s/0s", "stall@0s/0s", "maintenance@0s/0s", "series@0s/9s")
+    live.advance(START_NS)
+    session = live.connect("/stream")
+    session.receive('{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":1}', START_NS)
+    live.advance(START_NS + SECOND)
+    assert texts(session)[0] == b'{"result":null,"id":1}'
+
+
 @pytest.mark.parametrize(("kind", "status"), [("rest-429", 429), ("rest-418", 418), ("rest-500", 500)])
 def test_a_request_fails_once_or_as_long_as_is_said(kind: str, status: int):
     live = exchange(f"{kind}@1s", f"{kind}:orderbook:BTC/USDT@2s/3s")

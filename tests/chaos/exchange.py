@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -37,11 +37,17 @@ class Truth(Struct, frozen=True):
     """Of a book: what it was at some moment, every later change of which is in `emitted`."""
     candles: Sequence[Candle] = ()
     """Of candles: all that closed, heard by anybody or not."""
+    unsent: Collection[str] = ()
+    """What may be missing without a word where no ids tell, as of tickers: faults hit it."""
 
 
-def unsent(struck: Iterable[ledgers.Struck]) -> set[tuple[str, str]]:
-    """Stream and identity of what a fault kept back, or made old news: of tickers, nothing else tells."""
-    return {(hit.key, hit.s) for hit in struck if hit.fault.startswith(("gap", "garble", "silent", "reorder"))}
+def unsent(struck: Iterable[ledgers.Struck]) -> dict[str, set[str]]:
+    """By stream, what a fault kept back, or may have made old news."""
+    missed: dict[str, set[str]] = defaultdict(set)
+    for hit in struck:
+        if hit.fault.startswith(("gap", "garble", "silent", "reorder")):
+            missed[hit.key].add(hit.s)
+    return missed
 
 
 class Exchange:
@@ -111,11 +117,13 @@ class Exchange:
         self, ledger: Path, depths: dict[StreamKey, Depth], candles: dict[StreamKey, list[Candle]]
     ) -> dict[str, Truth]:
         emitted: dict[str, list[Record]] = defaultdict(list)
-        missed = unsent(ledgers.struck(ledger))
         for record in ledgers.read(ledger):
-            if not isinstance(record, ledgers.Ticker) or (record.key, record.s) not in missed:
-                emitted[record.key].append(record)
-        return {str(key): Truth(emitted[str(key)], depths.get(key), candles.get(key, ())) for key in self._keys}
+            emitted[record.key].append(record)
+        missed = unsent(ledgers.struck(ledger))
+        return {
+            str(key): Truth(emitted[str(key)], depths.get(key), candles.get(key, ()), missed[str(key)])
+            for key in self._keys
+        }
 
 
 def _numbered(ledger: Path) -> Iterator[tuple[str, ledgers.Trade | ledgers.Delta]]:

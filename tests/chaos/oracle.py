@@ -65,7 +65,8 @@ def judge(key: str, past: Past, lives: Sequence[Truth]) -> Verdict:
     channel = parse_key(key).channel
     if channel not in ("trades", "orderbook"):
         candles = [candle for life in lives for candle in life.candles]
-        lives = [Truth([record for life in lives for record in life.emitted], None, candles)]
+        unsent = {s for life in lives for s in life.unsent}
+        lives = [Truth([record for life in lives for record in life.emitted], None, candles, unsent)]
     chapters = [list(_readable(chapter.entries)) for chapter in past.chapters]
     # Of a state, an old one that is written again later than a new one is not the same as before.
     whole = [*chain.from_iterable(chapters)] if channel == "ticker" else _told_once(chapters)
@@ -147,7 +148,7 @@ def _registries(past: Past, chapters: Sequence[Sequence[Entry]]) -> Iterator[Fin
 def _complete(channel: str, entries: Sequence[Entry], truth: Truth, *, goes_on: bool) -> Iterator[Finding]:
     """Nothing is missing but what is said to be, and that is."""
     if channel == "ticker":
-        yield from _tickers(entries, truth.emitted)
+        yield from _tickers(entries, truth)
     elif channel not in ("trades", "orderbook"):
         yield from _candles(entries, truth.candles)
     else:
@@ -238,13 +239,14 @@ def _renamed(entries: Sequence[Entry], witnessed: Iterable[RawEntry]) -> Iterato
             yield "wrong", f"n={seen.n} of {seen.g} was {seen.type} {seen.s} and is {now}"
 
 
-def _tickers(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iterator[Finding]:
+def _tickers(entries: Sequence[Entry], truth: Truth) -> Iterator[Finding]:
     """Of each source what it said, up to the last; where some of it is left out, `stale` or a loss of Redis's is told.
 
     A `stale` where nothing was left out is harmless: nobody listened for a while, and nothing was said.
     """
-    said = {record.s: i for i, record in enumerate(emitted)}
     there = {_ANEW.sub("", entry.s) for entry in entries if isinstance(entry.event, Ticker)}
+    emitted = [record for record in truth.emitted if record.s in there or record.s not in truth.unsent]
+    said = {record.s: i for i, record in enumerate(emitted)}
     missing: dict[str, list[int]] = defaultdict(list)
     newest = {}
     for s, i in said.items():

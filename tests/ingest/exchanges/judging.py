@@ -8,7 +8,7 @@ from msgspec import structs
 from ingest.contract.codec import Entry
 from ingest.contract.events import Delta, Gap, Snapshot, Status
 from ingest.contract.keys import StreamKey
-from ingest.simulator.ledger import Candle, Change, Event
+from ingest.simulator.ledger import Candle, Change
 from tests.chaos.exchange import Depth, Truth, unsent
 from tests.chaos.oracle import Verdict, judge
 from tests.ingest.exchanges.joined import Joined
@@ -21,27 +21,29 @@ Cut = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
 
 def verdict(joined: Joined, key: StreamKey) -> Verdict:
     """On one stream. What the ledger says was not sent can be missing where ids do not tell: from tickers."""
-    said = [_said(joined, key, life.emitted[str(key)]) for life in joined.lives]
+    source = _source(joined, key)
+    said = [
+        [structs.replace(record, s=_renamed(record.s, source)) for record in life.emitted[str(key)]]
+        for life in joined.lives
+    ]
     depths = [life.depths.get(str(key)) for life in joined.lives]
     if any(isinstance(record, Change) for records in said for record in records):
         return _book(key, joined.entries(key.channel, key.symbol), depths[0], [c for part in said for c in part])
-    lives = [Truth(records, depth) for records, depth in zip(said, depths, strict=True)]
+    missed = {_renamed(s, source) for s in unsent(joined.struck)[str(key)]}
+    lives = [Truth(records, depth, (), missed) for records, depth in zip(said, depths, strict=True)]
     if key.interval:
         lives = [Truth(said[0], None, _closed(joined, key)), *lives[1:]]
     return judge(str(key), joined.past(key.channel, key.symbol), lives)
 
 
-def _said(joined: Joined, key: StreamKey, emitted: list[Event]) -> list[Event]:
-    """The names of sources of tickers, where the exchange has none, are the reader's."""
-    if key.channel != "ticker":
-        return emitted
-    missed = unsent(joined.struck)
+def _source(joined: Joined, key: StreamKey) -> str:
+    """The reader's name of the source of tickers, where the exchange has none; empty where it has."""
     sources = {entry.s.rpartition(".")[0] for entry in joined.entries("ticker", key.symbol) if entry.type == "ticker"}
-    heard = [record for record in emitted if (record.key, record.s) not in missed]
-    if key.exchange != "kraken" or len(sources) != 1:
-        return heard
-    (source,) = sources
-    return [structs.replace(record, s=f"{source}.{record.s.rpartition('.')[2]}") for record in heard]
+    return sources.pop() if key.exchange == "kraken" and key.channel == "ticker" and len(sources) == 1 else ""
+
+
+def _renamed(s: str, source: str) -> str:
+    return f"{source}.{s.rpartition('.')[2]}" if source else s
 
 
 def _closed(joined: Joined, key: StreamKey) -> list[Candle]:

@@ -48,6 +48,11 @@ chaos: $(READY)  ## Kill, cut, stop and starve everything, by seed, on every ser
 SEEDS ?= 1 2 3
 SECONDS_OF_CHAOS ?= 60
 
+.PHONY: soak
+soak: $(READY)  ## Ten minutes of an exchange that misbehaves every five seconds, ten symbols: SECONDS=60 make soak
+	@$(BIN)/python -m tests.chaos.soak --seconds $(SECONDS_OF_SOAK)
+SECONDS_OF_SOAK = $(if $(filter environment command line,$(origin SECONDS)),$(SECONDS),600)
+
 .PHONY: test
 test: $(READY)  ## All tests
 	@$(BIN)/python -m pytest

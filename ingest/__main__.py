@@ -38,6 +38,8 @@ from ingest.retention import Janitor
 from ingest.selection import Selection
 from ingest.settings import IngestSettings, WrongSettings, read_settings
 from ingest.sharing import Sharing
+from ingest.simulator.faults import HELP as FAULTS
+from ingest.simulator.faults import parse as parse_fault
 from ingest.simulator.replay import replayed_binance
 from ingest.simulator.server import simulate as simulate_exchange
 from ingest.spill import CannotSpill, Full, inherit, open_spill
@@ -53,6 +55,7 @@ class Simulated(StrEnum):
     """Exchanges that can be simulated."""
 
     BINANCE = "binance"
+    KRAKEN = "kraken"
 
 
 class Books(StrEnum):
@@ -95,17 +98,29 @@ def simulate(
     ] = 0,
     ledger: Annotated[Path | None, typer.Option(help="Write each event here before it is sent")] = None,
     replay: Annotated[Path | None, typer.Option(help="Speak the recorded frames of this folder instead")] = None,
+    fault: Annotated[list[str], typer.Option(metavar="FAULT", help=FAULTS)] = [],  # noqa: B006 - typer's way to say: none
 ) -> None:
-    """Be an exchange: a seeded market, or a recording, behind a real WebSocket and REST server."""
+    """Be an exchange: a seeded market, or a recording of Binance, behind a real WebSocket and REST server."""
     _log("info")
+    if replay is not None and exchange is not Simulated.BINANCE:
+        _end(f"simulate {exchange.value}: recordings are of {Simulated.BINANCE.value}", WRONG_SETTINGS)
     try:
         wanted = tuple(parse_symbol(symbol.strip()) for symbol in symbols.split(","))
         if replay is not None:
-            _until_stopped(lambda stopping: _replay(stopping, replay, port))
+            _until_stopped(lambda stopping: _replay(stopping, replay, port, fault))
         else:
+            faults = [parse_fault(text) for text in fault]
             _until_stopped(
                 lambda stopping: simulate_exchange(
-                    stopping, symbols=wanted, rate=rate, seed=seed, series=series, port=port, ledger=ledger
+                    exchange.value,
+                    stopping,
+                    symbols=wanted,
+                    rate=rate,
+                    seed=seed,
+                    series=series,
+                    port=port,
+                    ledger=ledger,
+                    faults=faults,
                 )
             )
     except (OSError, ValueError) as wrong:
@@ -271,8 +286,10 @@ async def _audit(bus: str, ledgers: Sequence[Path]) -> Report:
         await redis.aclose()
 
 
-async def _replay(stopping: asyncio.Event, folder: Path, port: int) -> None:
+async def _replay(stopping: asyncio.Event, folder: Path, port: int, faults: Sequence[str]) -> None:
     async with replayed_binance(folder=folder, port=port) as exchange:
+        for fault in faults:
+            exchange.strike(fault)
         log.info("recorded exchange", stream_url=exchange.stream_url, rest_url=exchange.rest_url)
         await exchange.run_until(stopping)
 

@@ -19,6 +19,8 @@ LATE_NS = 5_000_000_000
 """Changes that are in the exchange's book and did not come within this will not come."""
 _FIRST_RETRY_NS = 1_000_000_000
 _LONGEST_RETRY_NS = 30_000_000_000
+_FAR = 1_000_000
+"""What lies so far behind does not come twice: the exchange counts anew."""
 _OLDER_SNAPSHOTS = 3
 """So many snapshots in a row, seconds apart, that are older than the stream, say that the exchange counts anew; one
 less if there are deltas that say so, too."""
@@ -99,8 +101,12 @@ class RangedBook:
             self._wait(first, last, delta, now_ns)
             return ()
         assert self.last is not None
-        if last <= self.last:
+        if self.last - _FAR < last <= self.last:
             return ()
+        if last <= self.last:
+            events = self.resync(f"id {last} is far behind {self.last}", now_ns)
+            self._wait(first, last, delta, now_ns)
+            return events
         if first > self.last + 1:
             events = self.resync(f"ids {self.last + 1} to {first - 1} never came", now_ns)
             self._wait(first, last, delta, now_ns)

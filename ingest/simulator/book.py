@@ -144,6 +144,11 @@ class Book:
         bid, ask = self.bids.best, self.asks.best
         return Top(bid, self.bids.amounts.get(bid, 0), ask, self.asks.amounts.get(ask, 0))
 
+    def renumber(self, update_id: int) -> None:
+        """Go on counting from there; changes that nobody has drained yet get the first of the new ids."""
+        undrained = self.update_id - self._drained_id
+        self._drained_id, self.update_id = update_id, update_id + undrained
+
     def drain(self) -> Changes | None:
         """What changed since the last call, or None."""
         if self.update_id == self._drained_id:

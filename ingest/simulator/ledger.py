@@ -36,6 +36,18 @@ class Delta(_Record, frozen=True):
     asks: Levels
 
 
+class Change(_Record, frozen=True):
+    """The levels of a book that changed, however deep, where the exchange gives updates no ids.
+
+    The bus names them after its connections then, so nothing can be compared by `s`, which is only a running number:
+    what a reader has made of the entries must be the book, cut at the depth that was subscribed to, after some record,
+    and each next one must be what it is after a later record.
+    """
+
+    bids: Levels
+    asks: Levels
+
+
 class Ticker(_Record, frozen=True):
     """What one source says, which is a part of what the bus says."""
 
@@ -66,8 +78,23 @@ class Candle(_Record, frozen=True):
 
 Record = Trade | Delta | Ticker | Candle
 
+
+class Struck(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="struck"):
+    """A fault that was played. It is no event; whoever compares events leaves it out."""
+
+    fault: str
+    """As it is written, e.g. `gap:trades:BTC/USDT@10s/0s`."""
+    at_ns: int
+    key: str = ""
+    """Which stream's event it hit, if it hit one."""
+    s: str = ""
+
+
+Event = Record | Change
+Entry = Event | Struck
+
 _encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
+_decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
 
 
 class Ledger:
@@ -76,7 +103,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self._file = path.open("ab")
 
-    def write(self, records: Sequence[Record]) -> None:
+    def write(self, records: Sequence[Entry]) -> None:
         """Append them; when this returns, they outlive the process."""
         if records:
             self._file.write(_encoder.encode_lines(records))
@@ -90,7 +117,21 @@ class Ledger:
 
 
 def read(path: Path) -> Iterator[Record]:
-    """All that was emitted, in order; a torn last line is left out. Raises OSError, ValueError."""
+    """All that was emitted under names, in order; a torn last line is left out. Raises OSError, ValueError."""
+    return (entry for entry in _entries(path) if not isinstance(entry, Change | Struck))
+
+
+def changes(path: Path) -> Iterator[Change]:
+    """The changes of books without names. Raises OSError, ValueError."""
+    return (entry for entry in _entries(path) if isinstance(entry, Change))
+
+
+def struck(path: Path) -> Iterator[Struck]:
+    """The faults that were played, and which event each hit. Raises OSError, ValueError."""
+    return (entry for entry in _entries(path) if isinstance(entry, Struck))
+
+
+def _entries(path: Path) -> Iterator[Entry]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.endswith(b"\n"):

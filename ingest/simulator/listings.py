@@ -67,5 +67,7 @@ _KNOWN = {  # tick, lot, opening price in ticks, usual lots
     "XRP/USDT": (UNIT // 10_000, UNIT // 10, 5_327, 200_000),
     "ADA/USDT": (UNIT // 10_000, UNIT // 10, 3_861, 300_000),
     "DOGE/USDT": (UNIT // 100_000, UNIT, 11_236, 300_000),
+    "BTC/USD": (UNIT // 10, UNIT // 100_000, 612_501, 100_000),
+    "ETH/USD": (UNIT // 100, UNIT // 10_000, 304_417, 100_000),
     "ETH/BTC": (UNIT // 100_000, UNIT // 1000, 4_970, 20_000),
 }

@@ -57,6 +57,15 @@ class Pair:
         skip = len(self._trades) - limit if first_id is None else first_id - self._trades[0].id
         return list(islice(self._trades, max(0, skip), max(0, skip) + limit))
 
+    def begin_anew(self) -> None:
+        """Count trades and changes of the book from lower ids. Of the trades until now none can be asked for again."""
+        self.book.renumber(self.book.update_id >> 4)
+        self.next_trade_id >>= 4
+        last = self.last._replace(id=self.next_trade_id)
+        self.next_trade_id += 1
+        self._trades.clear()
+        self._trades.append(last)
+
     def act(self, now_ns: int) -> Sequence[Trade]:
         """Somebody does something; the trades that come of it."""
         random, book = self._random, self.book
@@ -135,6 +144,11 @@ class Market:
             self._actions += 1
             pair = self.pairs[int(self._random() * len(self.pairs))]
             yield pair, pair.act(now_ns), now_ns
+
+    def begin_anew(self) -> None:
+        """All series of ids begin again, as if each symbol were listed anew."""
+        for pair in self.pairs:
+            pair.begin_anew()
 
     def skip(self, by_ns: int) -> None:
         """Nothing happens for so long: for when the machine cannot keep up."""

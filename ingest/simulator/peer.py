@@ -3,13 +3,15 @@
 import asyncio
 import contextlib
 import time
+from typing import Any
 
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Event
 
-from ingest.simulator.venue import Close, Session
+from ingest.simulator.control import PostReader
+from ingest.simulator.venue import CUT, Close, Session
 
 OUTGOING_FRAMES = 10_000
 """What may wait for a client; one that reads too slowly for that is closed with 1008, as exchanges do."""
@@ -27,6 +29,15 @@ class Peer(ServerConnection):
     session: Session | None = None
     _wake: asyncio.Event
     _closing: asyncio.Task[None] | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._posts = PostReader()
+
+    def data_received(self, data: bytes) -> None:
+        """What comes in, in a form that the library understands."""
+        if data := self._posts.read(data):
+            super().data_received(data)
 
     async def converse(self, session: Session) -> None:
         """The connection's whole life."""
@@ -53,11 +64,15 @@ class Peer(ServerConnection):
 
     def hand_over(self) -> None:
         """There may be something to send."""
-        if not self.session or not self.session.outgoing:
+        if not self.session:
             return
-        if len(self.session.outgoing) > OUTGOING_FRAMES:
+        if self.session.mute:
+            self.transport.pause_reading()
+        if self.session.ending:
+            self._obey(self.session.ending)
+        elif len(self.session.outgoing) > OUTGOING_FRAMES:
             self._obey(Close(1008, "slow reader"))
-        else:
+        elif self.session.outgoing:
             self._wake.set()
 
     async def finish(self) -> None:
@@ -79,6 +94,9 @@ class Peer(ServerConnection):
         if close and self.session and not self._closing:
             self.session.leave()
             self.session.outgoing.clear()
+            if close.code == CUT:
+                self.transport.abort()
+                return
             self._closing = asyncio.create_task(self._end(close.code, close.reason, within_seconds=_CUT_SECONDS))
 
     async def _write(self) -> None:
@@ -93,4 +111,4 @@ class Peer(ServerConnection):
             # One context for many frames: each costs its own bytes, not the bookkeeping around a send().
             async with self.send_context():
                 for _ in range(min(len(self.session.outgoing), _FRAMES_PER_WRITE)):
-                    self.protocol.send_text(self.session.outgoing.popleft())
+                    self.protocol.send_text(self.session.outgoing.popleft().text)

@@ -10,10 +10,12 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 from msgspec import Struct
 
+from ingest.simulator.binance.rest import NO_SUCH_PATH
 from ingest.simulator.binance.session import Session, Streams, parse
+from ingest.simulator.faults import BadFault, Fault
 from ingest.simulator.ledger import Record
 from ingest.simulator.server import SimulatedExchange, opened
-from ingest.simulator.venue import Answer
+from ingest.simulator.venue import Answer, Frame
 
 _FRAMES_AT_ONCE = 1000
 _SYMBOL_UNKNOWN = b'{"code":-1121,"msg":"Invalid symbol."}'
@@ -51,7 +53,7 @@ class _Recorded(Streams):
         """As much as a connection takes."""
         for session, told in self._told.items():
             while told and len(session.outgoing) < _FRAMES_AT_ONCE:
-                session.outgoing.append(told.popleft())
+                session.outgoing.append(Frame(told.popleft()))
 
 
 class Replay:
@@ -69,9 +71,9 @@ class Replay:
         depths = (folder / "rest").glob("binance_depth_*.json")
         self._depths = {path.stem.removeprefix("binance_depth_"): path.read_bytes() for path in depths}
 
-    def accepts(self, target: str) -> bool:
+    def admit(self, target: str, now_ns: int) -> Answer | None:
         """`/ws…` or `/stream…`"""
-        return parse(target) is not None
+        return Answer(404, NO_SUCH_PATH) if parse(target) is None else None
 
     def connect(self, target: str) -> Session:
         """A connection to there; the frames are said in their recorded form on both."""
@@ -100,7 +102,11 @@ class Replay:
                 return Answer(200, b'{"serverTime":%d}' % (now_ns // 1_000_000))
             case "/api/v3/ping":
                 return Answer(200, b"{}")
-        return Answer(404, b'{"code":-1,"msg":"no such path"}')
+        return Answer(404, NO_SUCH_PATH)
+
+    def strike(self, fault: Fault) -> None:
+        """Raises BadFault."""
+        raise BadFault("a recording has no faults but its own")
 
 
 @contextlib.asynccontextmanager

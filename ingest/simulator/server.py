@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import email.utils
+import functools
 import http
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import structlog
 from websockets.asyncio.server import ServerConnection, serve
@@ -15,16 +15,22 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from ingest.simulator.binance.exchange import Binance
+from ingest.simulator import control
+from ingest.simulator.dialects import DIALECTS
+from ingest.simulator.disturbed import Disturbed
+from ingest.simulator.faults import SLOWEST_S, Fault, parse
 from ingest.simulator.ledger import Ledger
 from ingest.simulator.listings import listing
 from ingest.simulator.market import Market
 from ingest.simulator.peer import Peer
-from ingest.simulator.venue import Venue
+from ingest.simulator.venue import Answer, Venue
+from ingest.tasks import pause
 
 _STEP_SECONDS = 0.005
 _SLICE_NS = 20_000_000
 _LATE_NS = 1_000_000_000
+_HANDSHAKE_S = SLOWEST_S + 10
+"""A REST answer is an answer to a handshake, and may be slow on purpose."""
 
 log = structlog.get_logger()
 
@@ -50,6 +56,10 @@ class SimulatedExchange:
             peer.transport.abort()
         for peer in peers:
             await peer.wait_closed()
+
+    def strike(self, fault: str) -> None:
+        """Let this go wrong, e.g. `gap:trades:BTC/USDT`, counted from now. Raises BadFault."""
+        self._venue.strike(parse(fault))
 
     async def say(self, message: str | bytes) -> None:
         """Send this, text or binary, to every connection as it is; the ledger does not know of it."""
@@ -85,11 +95,18 @@ class SimulatedExchange:
         finally:
             self._peers.discard(connection)
 
-    def answer(self, _: ServerConnection, request: Request) -> Response | None:
+    async def answer(self, _: ServerConnection, request: Request) -> Response | None:
         """REST, which ends here; None lets a WebSocket handshake go on."""
-        if "Upgrade" in request.headers and self._venue.accepts(request.path):
+        now_ns = time.time_ns()
+        answer: Answer | None
+        if "Upgrade" in request.headers:
+            answer = self._venue.admit(request.path, now_ns)
+        else:
+            answer = control.answer(self._venue, request.path) or self._venue.get(request.path, now_ns)
+        if answer is None:
             return None
-        answer = self._venue.get(request.path, time.time_ns())
+        if answer.after_s:
+            await pause(self.stopping, answer.after_s)
         headers = Headers(
             [
                 ("Date", email.utils.formatdate(usegmt=True)),
@@ -110,28 +127,17 @@ class SimulatedExchange:
                 self._venue.skip(now_ns - done_ns)
                 done_ns = now_ns
             done_ns = min(now_ns, done_ns + _SLICE_NS)
-            records = self._venue.advance(done_ns)
+            entries = self._venue.advance(done_ns)
             if self._ledger:
-                self._ledger.write(records)
+                self._ledger.write(entries)
             for peer in self._peers:
                 peer.hand_over()
             await asyncio.sleep(_STEP_SECONDS if done_ns == now_ns else 0)
 
 
-class SimulatedBinance(SimulatedExchange):
-    """With the faults that need the dialect."""
-
-    def __init__(self, venue: Binance, ledger: Ledger | None) -> None:
-        super().__init__(venue, ledger)
-        self._binance = venue
-
-    def skip_next(self, kind: Literal["trade", "depth"], symbol: str) -> None:
-        """The next event of this kind is recorded but not sent: a hole for whoever listens."""
-        self._binance.skip_next(kind, symbol)
-
-
 @contextlib.asynccontextmanager
-async def simulated_binance(
+async def simulated(
+    exchange: str,
     *,
     symbols: Sequence[str] = ("BTC/USDT", "ETH/USDT"),
     rate: int = 200,
@@ -139,19 +145,30 @@ async def simulated_binance(
     series: int = 0,
     port: int = 0,
     ledger: Path | None = None,
-) -> AsyncIterator[SimulatedBinance]:
-    """A Binance on 127.0.0.1, on a free port if `port` is 0, where `rate` things happen a second over all symbols."""
+    faults: Sequence[Fault] = (),
+) -> AsyncIterator[SimulatedExchange]:
+    """One on 127.0.0.1, on a free port if `port` is 0, where `rate` things happen a second over all symbols.
+
+    `exchange` is whose dialect it speaks. Raises BadFault for faults that it cannot have.
+    """
     start_ns = time.time_ns()
     listings = [listing(symbol) for symbol in dict.fromkeys(symbols)]
     market = Market(listings, rate=rate, seed=seed, start_ns=start_ns, series=series)
+    venue = Disturbed(DIALECTS[exchange](market, start_ns), start_ns)
+    for fault in faults:
+        venue.strike(fault)
     with contextlib.ExitStack() as files:
         book = files.enter_context(Ledger(ledger)) if ledger else None
-        exchange = SimulatedBinance(Binance(market, start_ns), book)
-        async with opened(exchange, port):
-            yield exchange
+        running = SimulatedExchange(venue, book)
+        async with opened(running, port):
+            yield running
+
+
+simulated_binance = functools.partial(simulated, "binance")
 
 
 async def simulate(
+    exchange: str,
     stop: asyncio.Event,
     *,
     symbols: Sequence[str],
@@ -160,13 +177,14 @@ async def simulate(
     series: int = 0,
     port: int,
     ledger: Path | None,
+    faults: Sequence[Fault] = (),
 ) -> None:
-    """A simulated Binance until `stop` is set; all that its ledger holds has then been sent."""
-    async with simulated_binance(
-        symbols=symbols, rate=rate, seed=seed, series=series, port=port, ledger=ledger
-    ) as exchange:
-        log.info("simulated exchange", stream_url=exchange.stream_url, rest_url=exchange.rest_url)
-        await exchange.run_until(stop)
+    """A simulated exchange until `stop` is set; all that its ledger holds has then been sent."""
+    async with simulated(
+        exchange, symbols=symbols, rate=rate, seed=seed, series=series, port=port, ledger=ledger, faults=faults
+    ) as running:
+        log.info("simulated exchange", stream_url=running.stream_url, rest_url=running.rest_url)
+        await running.run_until(stop)
 
 
 @contextlib.asynccontextmanager
@@ -179,6 +197,7 @@ async def opened(exchange: SimulatedExchange, port: int) -> AsyncIterator[None]:
         process_request=exchange.answer,
         create_connection=Peer,
         compression=None,
+        open_timeout=_HANDSHAKE_S,
         ping_interval=20,
         ping_timeout=60,
     )

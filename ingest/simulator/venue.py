@@ -1,12 +1,16 @@
-"""What a dialect is to the server that gives it sockets: pure conversations, a clock to be moved, answers to GET."""
+"""What an exchange is to the server that gives it sockets, and what a dialect is to the faults that play with it."""
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
-from ingest.simulator.ledger import Record
+from ingest.simulator.faults import Fault
+from ingest.simulator.ledger import Entry, Event
+
+CUT = 1006
+"""Not a code that is ever sent: the connection ends without a word."""
 
 
 class Close(Struct, frozen=True):
@@ -22,13 +26,26 @@ class Answer(Struct, frozen=True):
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+    after_s: float = 0.0
+    """How long it is on its way."""
+
+
+class Frame(NamedTuple):
+    """A text frame, and the events in it."""
+
+    text: bytes
+    records: tuple[Event, ...] = ()
 
 
 class Session(Protocol):
     """One connection."""
 
-    outgoing: deque[bytes]
-    """Text frames to be sent, oldest first; whoever sends them takes them out."""
+    outgoing: deque[Frame]
+    """Frames to be sent, oldest first; whoever sends them takes them out."""
+    ending: Close | None
+    """To be closed, once that is set; with CUT, to be cut."""
+    mute: bool
+    """It is as good as dead, but nobody says so: not even pings are answered."""
 
     def receive(self, message: str | bytes, now_ns: int) -> Close | None:
         """The client has sent a message; the answer is in `outgoing`."""
@@ -43,13 +60,13 @@ class Session(Protocol):
 class Venue(Protocol):
     """A whole exchange."""
 
-    def accepts(self, target: str) -> bool:
-        """Whether there is anything to connect to at this path and query."""
+    def admit(self, target: str, now_ns: int) -> Answer | None:
+        """Why there is no connection to this path and query now; None if there is."""
 
     def connect(self, target: str) -> Session:
         """A new connection to there."""
 
-    def advance(self, until_ns: int) -> Sequence[Record]:
+    def advance(self, until_ns: int) -> Sequence[Entry]:
         """Let time pass: frames go into the sessions' `outgoing`. The result is to be recorded before they are sent."""
 
     def skip(self, by_ns: int) -> None:
@@ -57,3 +74,51 @@ class Venue(Protocol):
 
     def get(self, target: str, now_ns: int) -> Answer:
         """Answer a REST request."""
+
+    def strike(self, fault: Fault) -> None:
+        """Let this go wrong, counted from now. Raises BadFault if it cannot."""
+
+
+class Dialect(Protocol):
+    """An exchange whose faults are somebody else's to play; pure, so that the same calls give the same bytes."""
+
+    keys: frozenset[str]
+    """All streams that it can tell."""
+    refused: set[str]
+    """Of these, the ones that cannot be subscribed to now."""
+    has_checksums: bool
+    maintenance: Close
+    """How it ends its connections before it goes down."""
+
+    def admit(self, target: str, now_ns: int) -> Answer | None:
+        """As Venue."""
+
+    def connect(self, target: str) -> Session:
+        """As Venue."""
+
+    def advance(self, until_ns: int) -> Sequence[Event]:
+        """As Venue."""
+
+    def skip(self, by_ns: int) -> None:
+        """As Venue."""
+
+    def get(self, target: str, now_ns: int) -> Answer:
+        """As Venue."""
+
+    def asks_for(self, target: str) -> str | None:
+        """The stream that a GET is about, if it is about one."""
+
+    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
+        """To any GET, when it is asked too much (429), bans (418), or is broken (500)."""
+
+    def notice(self) -> bytes:
+        """The frame that says that this server goes down soon."""
+
+    def crossed(self, frame: Frame) -> bytes | None:
+        """A frame of a book's changes, with a bid above the best ask. None if it is no such frame."""
+
+    def miscounted(self, frame: Frame) -> bytes | None:
+        """A frame with a wrong checksum. None if it has none."""
+
+    def begin_anew(self) -> None:
+        """Count all ids from lower ones."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -37,6 +37,17 @@ class Truth(Struct, frozen=True):
     """Of a book: what it was at some moment, every later change of which is in `emitted`."""
     candles: Sequence[Candle] = ()
     """Of candles: all that closed, heard by anybody or not."""
+    unsent: Collection[str] = ()
+    """What may be missing without a word where no ids tell, as of tickers: faults hit it."""
+
+
+def unsent(struck: Iterable[ledgers.Struck]) -> dict[str, set[str]]:
+    """By stream, what a fault kept back, or may have made old news."""
+    missed: dict[str, set[str]] = defaultdict(set)
+    for hit in struck:
+        if hit.fault.startswith(("gap", "garble", "silent", "reorder")):
+            missed[hit.key].add(hit.s)
+    return missed
 
 
 class Exchange:
@@ -108,7 +119,11 @@ class Exchange:
         emitted: dict[str, list[Record]] = defaultdict(list)
         for record in ledgers.read(ledger):
             emitted[record.key].append(record)
-        return {str(key): Truth(emitted[str(key)], depths.get(key), candles.get(key, ())) for key in self._keys}
+        missed = unsent(ledgers.struck(ledger))
+        return {
+            str(key): Truth(emitted[str(key)], depths.get(key), candles.get(key, ()), missed[str(key)])
+            for key in self._keys
+        }
 
 
 def _numbered(ledger: Path) -> Iterator[tuple[str, ledgers.Trade | ledgers.Delta]]:

@@ -10,6 +10,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from itertools import chain, pairwise
 
 from msgspec import Struct
@@ -27,6 +28,7 @@ from tests.chaos.losses import Finding, gaps_of_book, gaps_of_trades, lost_still
 Fields = dict[bytes, bytes]
 
 _COLUMNS = ("lost", "doubled", "inverted", "unfounded", "wrong")
+_OF_CANDLES = ("open", "high", "low", "close", "volume")
 _EXAMPLES = 8
 _SILENCE_NS = 1_000_000_000
 _ANEW = re.compile(r"~\d+")
@@ -64,7 +66,8 @@ def judge(key: str, past: Past, lives: Sequence[Truth]) -> Verdict:
     channel = parse_key(key).channel
     if channel not in ("trades", "orderbook"):
         candles = [candle for life in lives for candle in life.candles]
-        lives = [Truth([record for life in lives for record in life.emitted], None, candles)]
+        unsent = {s for life in lives for s in life.unsent}
+        lives = [Truth([record for life in lives for record in life.emitted], None, candles, unsent)]
     chapters = [list(_readable(chapter.entries)) for chapter in past.chapters]
     # Of a state, an old one that is written again later than a new one is not the same as before.
     whole = [*chain.from_iterable(chapters)] if channel == "ticker" else _told_once(chapters)
@@ -160,7 +163,7 @@ def _registries(past: Past, chapters: Sequence[Sequence[Entry]]) -> Iterator[Fin
 def _complete(channel: str, entries: Sequence[Entry], truth: Truth, *, goes_on: bool) -> Iterator[Finding]:
     """Nothing is missing but what is said to be, and that is."""
     if channel == "ticker":
-        yield from _tickers(entries, truth.emitted)
+        yield from _tickers(entries, truth)
     elif channel not in ("trades", "orderbook"):
         yield from _candles(entries, truth.candles)
     else:
@@ -251,14 +254,15 @@ def _renamed(entries: Sequence[Entry], witnessed: Iterable[RawEntry]) -> Iterato
             yield "wrong", f"n={seen.n} of {seen.g} was {seen.type} {seen.s} and is {now}"
 
 
-def _tickers(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iterator[Finding]:
+def _tickers(entries: Sequence[Entry], truth: Truth) -> Iterator[Finding]:
     """Of each source what it said, up to the last; where it is silent, `stale` or a loss of Redis's is told.
 
     A few that are left out are none: a newer one of another writer has come first. A `stale` where nothing was left out
     is harmless: nobody listened for a while, and nothing was said.
     """
-    said = {record.s: i for i, record in enumerate(emitted)}
     there = {_ANEW.sub("", entry.s) for entry in entries if isinstance(entry.event, Ticker)}
+    emitted = [record for record in truth.emitted if record.s in there or record.s not in truth.unsent]
+    said = {record.s: i for i, record in enumerate(emitted)}
     missing: dict[str, list[int]] = defaultdict(list)
     newest = {}
     for s, i in said.items():
@@ -332,7 +336,7 @@ def _candles(entries: Sequence[Entry], truth: Sequence[ledger.Candle]) -> Iterat
         if candle is None:
             if oldest is not None and said.open_ns >= oldest and not any(_covers(gap, said.open_ns) for gap in spans):
                 yield "lost", f"candle {said.s} closed and is not in the stream"
-        elif any(getattr(candle, name) != getattr(said, name) for name in ("open", "high", "low", "close", "volume")):
+        elif any(Decimal(getattr(candle, name)) != Decimal(getattr(said, name)) for name in _OF_CANDLES):
             yield "wrong", f"candle {said.s} was {said}, the entry says {candle}"
 
 

@@ -70,7 +70,7 @@ async def test_after_cut_connections_every_trade_is_there_and_every_lost_change_
 async def test_a_hole_in_the_trades_is_filled_by_rest_and_said_in_order(redis):
     async with simulated_binance(symbols=SYMBOLS, rate=300) as exchange, working(redis, exchange, SYMBOLS):
         await flows(redis)
-        exchange.skip_next("trade", "BTC/USDT")
+        exchange.strike("gap:trades:BTC/USDT")
 
         async def backfilled():
             return any(e.event.backfilled for e in await entries(redis, "trades", "BTC/USDT"))
@@ -83,7 +83,7 @@ async def test_a_hole_in_the_trades_is_filled_by_rest_and_said_in_order(redis):
 async def test_a_broken_book_starts_anew_alone(redis):
     async with simulated_binance(symbols=SYMBOLS, rate=300) as exchange, working(redis, exchange, SYMBOLS):
         await flows(redis)
-        exchange.skip_next("depth", "BTC/USDT")
+        exchange.strike("gap:orderbook:BTC/USDT")
 
         async def second_epoch():
             return [e for e in await entries(redis, "orderbook", "BTC/USDT") if e.epoch == 2 and e.type == "snapshot"]

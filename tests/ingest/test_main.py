@@ -208,3 +208,13 @@ async def test_the_doctors_exit_code_is_that_of_the_worst_row(redis, redis_serve
         ill = await said("doctor", **env, INGEST_SYMBOLS="BTC/USD")
     verdicts = [line.split()[0] for line in well[1].splitlines()]
     assert (well[0], ill[0], verdicts) == (1, 2, ["ok", "warning", "warning", "ok", "ok", "ok", "ok"])
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [("gpa:trades", "there are gap, garble"), ("gap:trades:SOL/USDT", "of symbols BTC/USDT, ETH/USDT")],
+)
+async def test_a_fault_that_cannot_be_is_told_what_there_is(fault: str, why: str):
+    process = await ingest("simulate", "binance", "--fault", "drop@10s", "--fault", fault)
+    _, said = await process.communicate()
+    assert (process.returncode, why in said.decode()) == (2, True)

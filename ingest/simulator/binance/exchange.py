@@ -1,39 +1,70 @@
 """The Binance dialect of a simulated market: who is told what, and when."""
 
-from typing import Literal
+from collections import deque
+from typing import Any
 
 import msgspec
 
 from ingest.simulator.bars import INTERVALS, SECOND_NS
 from ingest.simulator.binance.frames import MS, Listed, Said
-from ingest.simulator.binance.rest import Rest
+from ingest.simulator.binance.rest import NO_SUCH_PATH, Rest, in_trouble, retry_after
 from ingest.simulator.binance.session import Session, Streams, parse
 from ingest.simulator.book import Top
 from ingest.simulator.ledger import Record
 from ingest.simulator.market import Market
-from ingest.simulator.venue import Answer
+from ingest.simulator.venue import Answer, Close, Frame
 
+CONNECTS = 300
+CONNECTS_WITHIN_NS = 300 * SECOND_NS
 _TICK_NS = 100 * MS
+_TOO_MANY = b'{"code":-1003,"msg":"Too many connection attempts."}'
 
 encode = msgspec.json.Encoder().encode
+
+
+def combine(stream: str, raw: bytes) -> bytes:
+    """As said on a connection that tells of which stream its frames are."""
+    return b'{"stream":"%b","data":%b}' % (stream.encode(), raw)
 
 
 class Binance:
     """The whole exchange. Its clock is `advance`; the same market and the same clients give the same bytes."""
 
+    has_checksums = False
+    maintenance = Close(1012, "service restart")
+
     def __init__(self, market: Market, start_ns: int) -> None:
         self._market = market
         self._listed = {pair: Listed(pair) for pair in market.pairs}
+        self.keys = frozenset(key for listed in self._listed.values() for key in listed.keys)
         self._rest = Rest(self._listed.values())
         self._streams = Streams()
+        self._connects: deque[int] = deque(maxlen=CONNECTS)
+        self._now_ns = start_ns
         self._tops: dict[Listed, Top] = {}
         self._tick_ns = start_ns // _TICK_NS * _TICK_NS + _TICK_NS
         self._records: list[Record] = []
-        self._skipped: list[str] = []
+        self._refused: set[str] = set()
 
-    def accepts(self, target: str) -> bool:
-        """`/ws…` or `/stream…`"""
-        return parse(target) is not None
+    @property
+    def refused(self) -> set[str]:
+        """The streams that cannot be subscribed to now."""
+        return self._refused
+
+    @refused.setter
+    def refused(self, keys: set[str]) -> None:
+        self._refused = keys
+        names = {key: names for listed in self._listed.values() for key, names in listed.keys.items()}
+        self._streams.refused = {name for key in keys for name in names[key]}
+
+    def admit(self, target: str, now_ns: int) -> Answer | None:
+        """`/ws…` or `/stream…`, at most 300 times in five minutes."""
+        if parse(target) is None:
+            return Answer(404, NO_SUCH_PATH)
+        if len(self._connects) == CONNECTS and (wait_ns := self._connects[0] + CONNECTS_WITHIN_NS - now_ns) > 0:
+            return Answer(429, _TOO_MANY, retry_after(-(-wait_ns // SECOND_NS)))
+        self._connects.append(now_ns)
+        return None
 
     def connect(self, target: str) -> Session:
         """A connection to there."""
@@ -47,10 +78,37 @@ class Binance:
         """The crowd pauses; candles and tickers go on."""
         self._market.skip(by_ns)
 
-    def skip_next(self, kind: Literal["trade", "depth"], symbol: str) -> None:
-        """One event will be recorded but not sent."""
-        listed = next(listed for listed in self._listed.values() if listed.pair.listing.symbol == symbol)
-        self._skipped.append(listed.trade_stream if kind == "trade" else listed.depth_stream)
+    def asks_for(self, target: str) -> str | None:
+        """The stream that a GET is about, if it is about one."""
+        return self._rest.asks_for(target)
+
+    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
+        """Asked too much, banned, or broken."""
+        return in_trouble(status, retry_after_s)
+
+    def notice(self) -> bytes:
+        """Ten minutes before a connection's 24 hours are over, or a server goes down."""
+        raw = encode({"e": "serverShutdown", "E": self._now_ns // MS})
+        return combine("!serverShutdown", raw)
+
+    def crossed(self, frame: Frame) -> bytes | None:
+        """A diff with a bid a tick above the best ask."""
+        message: dict[str, Any] = msgspec.json.decode(frame.text)
+        data = message.get("data", message)
+        if data.get("e") != "depthUpdate":
+            return None
+        listed = next(each for each in self._listed.values() if each.native == data["s"])
+        data["b"].append(listed.level(listed.pair.book.top().ask + 1, 1))
+        return encode(message)
+
+    def miscounted(self, frame: Frame) -> bytes | None:
+        """There are no checksums."""
+        return None
+
+    def begin_anew(self) -> None:
+        """Count all ids from lower ones."""
+        self._market.begin_anew()
+        self._tops.clear()
 
     def advance(self, until_ns: int) -> list[Record]:
         """All that happens until then."""
@@ -59,6 +117,7 @@ class Binance:
             self._tick(self._tick_ns)
             self._tick_ns += _TICK_NS
         self._run(until_ns)
+        self._now_ns = until_ns
         records, self._records = self._records, []
         return records
 
@@ -112,10 +171,7 @@ class Binance:
         hearers = self._streams.hearers.get(stream)
         if not hearers:
             return
-        if stream in self._skipped:
-            self._skipped.remove(stream)
-            return
         raw = encode(data)
-        combined = b'{"stream":"%b","data":%b}' % (stream.encode(), raw)
+        bare, combined = Frame(raw, (record,)), Frame(combine(stream, raw), (record,))
         for session in hearers:
-            session.outgoing.append(combined if session.combined else raw)
+            session.outgoing.append(combined if session.combined else bare)

@@ -36,6 +36,13 @@ class Listed:
         self._candles = {
             interval: str(StreamKey("binance", f"candles-{interval}", listing.symbol)) for interval in INTERVALS
         }
+        self.keys: dict[str, tuple[str, ...]] = {
+            self._trades: (self.trade_stream,),
+            self._ticker: (self.book_ticker_stream, self.ticker_stream),
+            self._book: (self.depth_stream,),
+            **{self._candles[interval]: (stream,) for interval, stream in self.kline_streams.items()},
+        }
+        """Our streams, and which of the exchange's carry them."""
 
     def trade(self, trade: Trade) -> Said:
         """`@trade`. Produced a millisecond after the match: E is not T."""
@@ -172,6 +179,10 @@ class Listed:
         """Prices and amounts as texts."""
         price, amount = self.pair.listing.price, self.pair.listing.amount
         return tuple([(price(ticks), amount(lots)) for ticks, lots in levels])
+
+    def level(self, ticks: int, lots: int) -> tuple[str, str]:
+        """One of them."""
+        return self.pair.listing.price(ticks), self.pair.listing.amount(lots)
 
     def _best(self, top: Top) -> dict[str, str]:
         price, amount = self.pair.listing.price, self.pair.listing.amount

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
+from ingest.contract.keys import StreamKey
 from ingest.simulator.bars import INTERVALS, MINUTE_NS, Bar
 from ingest.simulator.binance.frames import MS, Listed
 from ingest.simulator.listings import decimal
@@ -17,6 +18,13 @@ from ingest.simulator.market import Trade
 from ingest.simulator.venue import Answer
 
 WEIGHT_A_MINUTE = 6000
+NO_SUCH_PATH = b'{"code":-1,"msg":"no such path"}'
+_TROUBLES = {
+    418: b'{"code":-1003,"msg":"Way too much request weight used; IP banned."}',
+    429: b'{"code":-1003,"msg":"Too much request weight used."}',
+    500: b'{"code":-1000,"msg":"An unknown error occurred while processing the request."}',
+    503: b'{"code":-1016,"msg":"This service is no longer available."}',
+}
 _NUMBER = re.compile(r"[0-9]{1,20}\Z")
 Params = Mapping[str, str]
 
@@ -49,17 +57,29 @@ class Rest:
         params = dict(parse_qsl(url.query))
         route = self._routes.get(url.path)
         if route is None:
-            return Answer(404, b'{"code":-1,"msg":"no such path"}')
+            return Answer(404, NO_SUCH_PATH)
         weigh, answer = route
         try:
             used = self._count(weigh(params), now_ns)
-            headers: tuple[tuple[str, str], ...] = (("X-MBX-USED-WEIGHT-1M", str(used)),)
+            headers = (("X-MBX-USED-WEIGHT-1M", str(used)),)
             if used > WEIGHT_A_MINUTE:
-                headers += (("Retry-After", str(-(-(MINUTE_NS - now_ns % MINUTE_NS) // (1000 * MS)))),)
-                return Answer(429, b'{"code":-1003,"msg":"Too much request weight used."}', headers)
+                wait_s = -(-(MINUTE_NS - now_ns % MINUTE_NS) // (1000 * MS))
+                return Answer(429, _TROUBLES[429], (*headers, *retry_after(wait_s)))
             return Answer(200, msgspec.json.encode(answer(params, now_ns)), headers)
         except _Refused as refused:
             return Answer(400, refused.body)
+
+    def asks_for(self, target: str) -> str | None:
+        """The stream of ours that a request is about."""
+        url = urlsplit(target)
+        params = dict(parse_qsl(url.query))
+        channel = {
+            "/api/v3/depth": "orderbook",
+            "/api/v3/historicalTrades": "trades",
+            "/api/v3/klines": f"candles-{params.get('interval')}",
+        }.get(url.path)
+        listed = self._listed.get(params.get("symbol", ""))
+        return str(StreamKey("binance", channel, listed.pair.listing.symbol)) if channel and listed else None
 
     def _count(self, weight: int, now_ns: int) -> int:
         minute = now_ns // MINUTE_NS
@@ -119,6 +139,16 @@ class Rest:
         ]
         chosen = bars[-limit:] if start is None else bars[:limit]
         return [_kline(listed, bar) for bar in chosen]
+
+
+def retry_after(seconds: int) -> tuple[tuple[str, str], ...]:
+    """The header that says when to come again."""
+    return (("Retry-After", str(seconds)),)
+
+
+def in_trouble(status: int, retry_after_s: int) -> Answer:
+    """429, 418, 500 or 503, of which the first two say when to come again."""
+    return Answer(status, _TROUBLES[status], retry_after(retry_after_s) if status in (418, 429) else ())
 
 
 def _depth_weight(params: Params) -> int:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from ingest.simulator.venue import Close
+from ingest.simulator.venue import Close, Frame
 
 MAX_STREAMS = 1024
 MESSAGES_PER_SECOND = 5
@@ -23,6 +23,8 @@ class Streams:
     def __init__(self) -> None:
         self.hearers: dict[str, list[Session]] = {}
         self.followed: set[str] = set()
+        self.refused: set[str] = set()
+        """Names that are no streams for now."""
 
     def join(self, session: "Session", names: Iterable[str]) -> None:
         """The session hears these from now on, in addition."""
@@ -47,7 +49,9 @@ class Session:
 
     def __init__(self, target: str, index: Streams) -> None:
         """`target` is one that `parse` understands."""
-        self.outgoing: deque[bytes] = deque()
+        self.outgoing: deque[Frame] = deque()
+        self.ending: Close | None = None
+        self.mute = False
         self.streams: dict[str, None] = {}
         self._index = index
         self._heard: deque[int] = deque(maxlen=MESSAGES_PER_SECOND)
@@ -69,7 +73,7 @@ class Session:
         """A request; its answer goes out at once."""
         close = self.beat(now_ns)
         if close is None:
-            self.outgoing.append(msgspec.json.encode(self._answer(message)))
+            self.outgoing.append(Frame(msgspec.json.encode(self._answer(message))))
         return close
 
     def _answer(self, message: str | bytes) -> dict[str, Any]:
@@ -95,7 +99,8 @@ class Session:
     # https://github.com/binance/binance-spot-api-docs/blob/master/web-socket-streams.md
     def _change(self, method: str, names: list[object], request_id: object) -> dict[str, Any]:
         known = [name for name in names if isinstance(name, str) and _STREAM.match(name)]
-        if len(known) < len(names):
+        refused = method == "SUBSCRIBE" and not self._index.refused.isdisjoint(known)
+        if len(known) < len(names) or refused:
             return {"error": {"code": 2, "msg": "Invalid request: invalid stream"}, "id": request_id}
         if method == "UNSUBSCRIBE":
             self._index.leave(self, known)

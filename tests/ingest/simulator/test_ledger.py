@@ -52,3 +52,10 @@ def test_what_is_no_ledger_is_named(tmp_path: Path):
     (tmp_path / "notes").write_text("{}\n")
     with pytest.raises(ValueError, match=r"notes, line 1: "):
         list(read(tmp_path / "notes"))
+
+
+def test_faults_that_were_played_are_no_events(tmp_path: Path):
+    played = ledger.Struck(fault="gap@1s/0s", at_ns=7, key=RECORDS[0].key, s=RECORDS[0].s)
+    with Ledger(tmp_path / "ledger") as open_ledger:
+        open_ledger.write([RECORDS[0], played, RECORDS[1]])
+    assert (list(read(tmp_path / "ledger")), list(ledger.struck(tmp_path / "ledger"))) == (RECORDS[:2], [played])

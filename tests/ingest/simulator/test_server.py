@@ -13,9 +13,11 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ingest.simulator import peer, server
 from ingest.simulator.binance.exchange import Binance
-from ingest.simulator.ledger import Record, Trade, read
+from ingest.simulator.disturbed import Disturbed
+from ingest.simulator.faults import parse
+from ingest.simulator.ledger import Record, Trade, read, struck
 from ingest.simulator.market import Market
-from ingest.simulator.server import SimulatedBinance, SimulatedExchange, opened, simulate, simulated_binance
+from ingest.simulator.server import SimulatedExchange, opened, simulate, simulated, simulated_binance
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.slow
@@ -24,7 +26,7 @@ BTC = "btcusdt@trade/btcusdt@bookTicker/btcusdt@depth@100ms/btcusdt@ticker/btcus
 
 
 @pytest.fixture
-async def exchange() -> AsyncIterator[SimulatedBinance]:
+async def exchange() -> AsyncIterator[SimulatedExchange]:
     async with simulated_binance(rate=500) as exchange:
         yield exchange
 
@@ -39,7 +41,7 @@ async def listen(client: ClientConnection) -> list[Any]:
         return frames
 
 
-async def get(exchange: SimulatedBinance, target: str) -> tuple[int, dict[str, str], Any]:
+async def get(exchange: SimulatedExchange, target: str) -> tuple[int, dict[str, str], Any]:
     async with aiohttp.ClientSession() as http, http.get(exchange.rest_url + target) as answer:
         return answer.status, dict(answer.headers), await answer.json()
 
@@ -91,7 +93,7 @@ async def test_a_client_that_is_behind_when_it_goes_away_still_gets_all_of_it(tm
     assert (told, client.close_code) == ([record.s for record in read(path)], 1001)
 
 
-async def test_a_subscription_is_answered_and_served(exchange: SimulatedBinance):
+async def test_a_subscription_is_answered_and_served(exchange: SimulatedExchange):
     async with connect(f"{exchange.stream_url}/stream") as client:
         await client.send('{"method":"SUBSCRIBE","params":["ethusdt@bookTicker"],"id":17}')
         frames = [json.loads(await client.recv()) for _ in range(3)]
@@ -102,7 +104,7 @@ async def test_a_subscription_is_answered_and_served(exchange: SimulatedBinance)
     ]
 
 
-async def test_rest_is_served_on_the_same_port(exchange: SimulatedBinance):
+async def test_rest_is_served_on_the_same_port(exchange: SimulatedExchange):
     status, headers, depth = await get(exchange, "/api/v3/depth?symbol=BTCUSDT&limit=2")
     assert (status, headers["X-MBX-USED-WEIGHT-1M"], headers["Content-Type"]) == (
         200,
@@ -114,13 +116,13 @@ async def test_rest_is_served_on_the_same_port(exchange: SimulatedBinance):
     assert (status, error["code"]) == (400, -1121)
 
 
-async def test_there_is_nothing_elsewhere(exchange: SimulatedBinance):
+async def test_there_is_nothing_elsewhere(exchange: SimulatedExchange):
     with pytest.raises(InvalidStatus, match="404"):
         await connect(f"{exchange.stream_url}/elsewhere")
     assert (await get(exchange, "/elsewhere"))[0] == 404
 
 
-async def test_dropped_connections_are_cut_without_a_word_and_may_come_back(exchange: SimulatedBinance):
+async def test_dropped_connections_are_cut_without_a_word_and_may_come_back(exchange: SimulatedExchange):
     target = f"{exchange.stream_url}/stream?streams=btcusdt@bookTicker"
     first, second = await connect(target), await connect(target)
     await first.recv()
@@ -147,7 +149,7 @@ async def test_a_skipped_trade_leaves_a_hole(tmp_path: Path):
     async with simulated_binance(rate=2000, ledger=tmp_path / "ledger") as exchange:
         client = await connect(f"{exchange.stream_url}/stream?streams=btcusdt@trade")
         listening = asyncio.create_task(listen(client))
-        exchange.skip_next("trade", "BTC/USDT")
+        exchange.strike("gap:trades:BTC/USDT")
         await eventually(lambda: len(list(read(tmp_path / "ledger"))) > 20)
     emitted = [int(record.s) for record in read(tmp_path / "ledger")]
     told = [frame["data"]["t"] for frame in await listening]
@@ -171,7 +173,7 @@ async def test_a_machine_that_was_held_up_trades_less_instead_of_late(tmp_path: 
     assert max(later - earlier for earlier, later in pairwise(times)) > 150_000_000
 
 
-async def test_six_pings_at_once_are_too_many(exchange: SimulatedBinance):
+async def test_six_pings_at_once_are_too_many(exchange: SimulatedExchange):
     client = await connect(f"{exchange.stream_url}/stream", ping_interval=None)
     for _ in range(6):
         await client.ping()
@@ -180,7 +182,7 @@ async def test_six_pings_at_once_are_too_many(exchange: SimulatedBinance):
 
 
 @pytest.fixture
-async def stuck(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[SimulatedBinance, ClientConnection]]:
+async def stuck(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[SimulatedExchange, ClientConnection]]:
     """An exchange, and a client that does not read while more is said to it than all buffers between them hold."""
     monkeypatch.setattr(peer, "OUTGOING_FRAMES", 100)
     async with simulated_binance(rate=2000) as exchange:
@@ -194,7 +196,7 @@ async def stuck(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Simulate
         await slow.wait_closed()
 
 
-async def test_a_slow_reader_is_cut_off_and_holds_up_nobody(stuck: tuple[SimulatedBinance, ClientConnection]):
+async def test_a_slow_reader_is_cut_off_and_holds_up_nobody(stuck: tuple[SimulatedExchange, ClientConnection]):
     exchange, _ = stuck
     async with connect(f"{exchange.stream_url}/stream?streams={BTC}") as quick:
         heard = [await quick.recv() for _ in range(200)]
@@ -203,7 +205,7 @@ async def test_a_slow_reader_is_cut_off_and_holds_up_nobody(stuck: tuple[Simulat
     assert (len(heard), peers) == (200, 2)
 
 
-async def test_a_slow_reader_that_comes_round_is_told_why(stuck: tuple[SimulatedBinance, ClientConnection]):
+async def test_a_slow_reader_that_comes_round_is_told_why(stuck: tuple[SimulatedExchange, ClientConnection]):
     _, slow = stuck
     slow.transport.resume_reading()
     with pytest.raises(ConnectionClosed, match="slow reader"):
@@ -236,7 +238,7 @@ async def test_a_market_that_breaks_down_says_so():
     ends = []
 
     async def listen_to_one_that_breaks_down() -> None:
-        exchange = SimulatedExchange(Broken(Market([], rate=0, seed=1, start_ns=0), 0), None)
+        exchange = SimulatedExchange(Disturbed(Broken(Market([], rate=0, seed=1, start_ns=0), 0), 0), None)
         async with opened(exchange, 0):
             await asyncio.wait((exchange.trading,))
             ends.append(exchange.trading.done())
@@ -250,7 +252,7 @@ async def test_it_runs_until_it_is_stopped(tmp_path: Path, unused_tcp_port: int)
     stop = asyncio.Event()
     ledger, symbols = tmp_path / "ledger", ["SOL/USDT"]
     running = asyncio.create_task(
-        simulate(stop, symbols=symbols, rate=500, seed=1, port=unused_tcp_port, ledger=ledger)
+        simulate("binance", stop, symbols=symbols, rate=500, seed=1, port=unused_tcp_port, ledger=ledger)
     )
     client = await eventually(lambda: reach(f"ws://127.0.0.1:{unused_tcp_port}/ws/solusdt@trade"))
     listening = asyncio.create_task(listen(client))
@@ -270,9 +272,74 @@ async def reach(address: str) -> ClientConnection | None:
 async def test_a_dead_ledger_ends_the_simulation(unused_tcp_port: int):
     stop = asyncio.Event()
     running = asyncio.create_task(
-        simulate(stop, symbols=["SOL/USDT"], rate=500, seed=1, port=unused_tcp_port, ledger=Path("/dev/full"))
+        simulate(
+            "binance", stop, symbols=["SOL/USDT"], rate=500, seed=1, port=unused_tcp_port, ledger=Path("/dev/full")
+        )
     )
     client = await eventually(lambda: reach(f"ws://127.0.0.1:{unused_tcp_port}/ws/solusdt@trade"))
     await client.wait_closed()
     with pytest.raises(OSError, match="No space left"):
         await running
+
+
+async def post(exchange: SimulatedExchange, body: str) -> tuple[int, Any]:
+    async with aiohttp.ClientSession() as http, http.post(f"{exchange.rest_url}/control/fault", data=body) as answer:
+        return answer.status, await answer.json()
+
+
+async def test_faults_are_asked_for_while_it_runs_and_stand_in_the_ledger(tmp_path: Path):
+    path = tmp_path / "ledger"
+    async with simulated_binance(rate=500, ledger=path, faults=[parse("garble:ticker")]) as exchange:
+        answers = [
+            await post(exchange, "drop@0.1s"),
+            await post(exchange, '{"kind":"notice","at_s":9}'),
+            await post(exchange, "gap:trades:SOL/USDT"),
+            await post(exchange, "gpa"),
+        ]
+        client = await connect(f"{exchange.stream_url}/stream?streams=btcusdt@bookTicker")
+        frames = [await client.recv()]
+        with pytest.raises(ConnectionClosed):
+            while True:
+                frames.append(await client.recv())
+    assert [status for status, _ in answers] == [200, 200, 400, 400]
+    assert [said for _, said in answers[:2]] == [{"accepted": "drop@0.1s/0s"}, {"accepted": "notice@9s/0s"}]
+    assert (client.close_code, not frames[0].endswith("}")) == (1006, True)
+    assert [(hit.fault, hit.key) for hit in struck(path)] == [
+        ("garble:ticker@0s/0s", "md:{binance}:ticker:BTC-USDT"),
+        ("drop@0.1s/0s", ""),
+    ]
+
+
+async def test_a_half_open_connection_does_not_even_answer_pings():
+    async with simulated_binance(rate=500) as exchange:
+        client = await connect(f"{exchange.stream_url}/stream?streams=btcusdt@bookTicker", close_timeout=0.1)
+        await client.recv()
+        exchange.strike("half-open")
+        await eventually(lambda: any(peer.session.mute for peer in exchange._peers))
+        pong = await client.ping()
+        async with connect(f"{exchange.stream_url}/stream?streams=btcusdt@bookTicker") as other:
+            for _ in range(20):
+                await other.recv()
+        assert not pong.done()
+        client.transport.abort()
+
+
+async def test_a_slow_answer_comes_in_the_end(exchange: SimulatedExchange):
+    exchange.strike("rest-slow:orderbook@0s/0.2s")
+    await eventually(lambda: exchange._venue._playing)
+    begun = time.monotonic()
+    status, _, _ = await get(exchange, "/api/v3/depth?symbol=BTCUSDT")
+    assert (status, time.monotonic() - begun > 0.2) == (200, True)
+
+
+async def test_another_dialect_is_spoken_on_the_same_server(tmp_path: Path):
+    path = tmp_path / "ledger"
+    async with simulated("kraken", symbols=["BTC/USD"], rate=2000, ledger=path) as exchange:
+        client = await connect(f"{exchange.stream_url}/v2")
+        listening = asyncio.create_task(listen(client))
+        await client.send('{"method":"subscribe","params":{"channel":"trade","symbol":["BTC/USD"]}}')
+        await eventually(lambda: len(list(read(path))) > 20)
+        status, _, answer = await get(exchange, "/0/public/Time")
+    frames = [frame for frame in await listening if frame.get("channel") == "trade"]
+    told = [str(trade["trade_id"]) for frame in frames for trade in frame["data"]]
+    assert (told, status, answer["error"]) == ([record.s for record in read(path)], 200, [])

@@ -27,7 +27,7 @@ def exchange(rate: int = 200, seed: int = 1) -> Binance:
 
 
 def heard(session: Session) -> list[dict[str, Any]]:
-    frames = [json.loads(frame) for frame in session.outgoing]
+    frames = [json.loads(frame.text) for frame in session.outgoing]
     session.outgoing.clear()
     return frames
 
@@ -255,20 +255,6 @@ def test_trades_and_deltas_are_recorded_for_ever_tickers_and_candles_only_when_h
     assert (len(during), heard(session)) == (told, [])
 
 
-def test_a_skipped_event_is_recorded_but_not_sent():
-    live = exchange()
-    session = live.connect("/stream?streams=btcusdt@trade/btcusdt@depth@100ms")
-    live.skip_next("trade", "BTC/USDT")
-    live.skip_next("depth", "BTC/USDT")
-    records = live.advance(START_NS + SECOND_NS)
-    told = [str(frame["data"].get("t") or frame["data"]["u"]) for frame in heard(session)]
-    recorded = [record.s for record in records]
-    first_trade, first_delta = (
-        next(record.s for record in records if isinstance(record, kind)) for kind in (ledger.Trade, ledger.Delta)
-    )
-    assert told == [s for s in recorded if s not in (first_trade, first_delta)]
-
-
 def test_the_same_seed_says_the_same_bytes_however_time_is_cut():
     def told(seed: int, step_ms: int) -> tuple[list[bytes], list[Record]]:
         live = exchange(seed=seed)
@@ -286,3 +272,13 @@ def test_the_same_seed_says_the_same_bytes_however_time_is_cut():
 def test_a_minute_that_was_slept_through_is_still_told_in_full():
     klines, _, _ = hear("btcusdt@kline_1s", seconds=2 * MINUTE_NS // SECOND_NS)
     assert sum(kline["k"]["x"] for kline in klines) == 120
+
+
+def test_the_three_hundred_and_first_connection_in_five_minutes_is_refused():
+    live = exchange()
+    answers = [live.admit("/stream", START_NS + i * SECOND_NS // 2) for i in range(301)]
+    refused = answers.pop()
+    assert set(answers) == {None}
+    assert (refused.status, refused.headers) == (429, (("Retry-After", "150"),))
+    assert live.admit("/stream", START_NS + 300 * SECOND_NS) is None
+    assert live.admit("/elsewhere", START_NS).status == 404

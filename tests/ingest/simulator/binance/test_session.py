@@ -13,7 +13,7 @@ def session(target: str = "/stream") -> Session:
 
 
 def said(session: Session) -> list[object]:
-    frames = [json.loads(frame) for frame in session.outgoing]
+    frames = [json.loads(frame.text) for frame in session.outgoing]
     session.outgoing.clear()
     return frames
 

@@ -1,0 +1,1 @@
+"""Kraken Spot v2 as its public documents describe it, read here a second time, apart from the client's reading."""

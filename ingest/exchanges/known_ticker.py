@@ -8,6 +8,7 @@ from ingest.exchanges.exchange import NEVER, Locate, Standing
 from ingest.exchanges.session import Session
 from ingest.exchanges.topic import HOLD_NS, Wanted
 
+_HELD = 1_000
 DOUBT_NS = 2_000_000_000
 """For so long nothing but old marks may come from a source before it counts as one that counts anew."""
 
@@ -30,6 +31,10 @@ class KnownTicker:
         self._doubts: dict[str, int] = {}
         self._doubted: set[str] = set()
         self._look_at = NEVER
+        self._opening = False
+        self._from: str | None = None
+        self._held: list[Event] = []
+        """What came before it was known where the stream stands."""
 
     @property
     def position(self) -> str | None:
@@ -37,8 +42,12 @@ class KnownTicker:
         return " ".join(f"{name}.{mark}" for name, mark in sorted(self._marks.items())) or None
 
     def open(self, now_ns: int) -> Sequence[Event]:
-        """What was in the stream is as old as it may be."""
-        return self.closed("nobody listened")
+        """What is in the stream is as old as it may be: which of it is the newest, the bus is asked."""
+        if self._marks:
+            self._opening = True
+            self._from = self.position
+            self._look_at = now_ns
+        return ()
 
     def closed(self, reason: str) -> Sequence[Event]:
         """What is in the stream will not get newer. Nothing to say where nothing is."""
@@ -65,7 +74,11 @@ class KnownTicker:
             self._doubts.pop(source, None)
             self._doubted.discard(source)
         ticker = Ticker(received_ns=now_ns, exchange_ns=exchange_ns, **self._known)
-        return (Event(self.key, f"{name}.{mark}", ticker, "ticker"),)
+        event = Event(self.key, f"{name}.{mark}", ticker, "ticker")
+        if self._opening and len(self._held) < _HELD:
+            self._held.append(event)
+            return ()
+        return (event,)
 
     def due(self) -> int:
         """When something is next wanted."""
@@ -82,6 +95,8 @@ class KnownTicker:
 
     def located(self, standing: Standing | None, now_ns: int) -> Sequence[Event]:
         """Go on under the newest name of each source, or under the next if that name's mark is above what is heard."""
+        if self._opening:
+            return self._opened(standing)
         if standing is None:
             self._look_at = now_ns + HOLD_NS
             return ()
@@ -96,6 +111,19 @@ class KnownTicker:
         self._doubted.clear()
         # What came in the time of doubt was not said.
         return self.closed("a source counts anew") if self._names != before else ()
+
+    def _opened(self, standing: Standing | None) -> Sequence[Event]:
+        """Nobody may have listened until now: that is told, unless somebody has written since the look."""
+        self._opening = False
+        held, self._held = self._held, []
+        position = standing.position if standing else self._from
+        if standing:
+            for name, mark in _marks(standing.position).items():
+                self._marks.setdefault(name, mark)
+            self._names = _newest(self._marks)
+        if position is None:
+            return held
+        return (self._session.status(self.key, "stale", "nobody listened", position), *held)
 
     def refused(self, position: str | None, now_ns: int) -> Sequence[Event]:
         """Tickers are never refused."""

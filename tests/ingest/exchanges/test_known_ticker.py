@@ -42,10 +42,26 @@ def test_an_old_mark_is_not_said():
 def test_who_hears_nothing_says_so_and_where_it_stood():
     some = known("book.5")
     hear(some, "day", 9, last="2")
-    assert [*some.open(0), *some.closed("cut")] == [
-        stale(1, "nobody listened", "book.5 day.9"),
-        stale(2, "cut", "book.5 day.9"),
-    ]
+    assert list(some.closed("cut")) == [stale(1, "cut", "book.5 day.9")]
+
+
+def test_who_begins_to_hear_says_from_where_on_nobody_did_and_then_what_came():
+    some = known("book.5")
+    opened = [*some.open(0), *hear(some, "book", 8, bid="1"), *some.wants(0)]
+    told = some.located(stands_at("book.7 day.3"), 0)
+    assert (opened, list(told), hear(some, "book", 9, bid="2")) == (
+        [Locate(KEY)],
+        [stale(1, "nobody listened", "book.7 day.3"), said("book", 8, bid="1")],
+        [said("book", 9, bid="2")],
+    )
+
+
+def test_while_the_bus_does_not_answer_it_says_what_it_knows():
+    some = known("book.5")
+    some.open(0)
+    hear(some, "book", 8, bid="1")
+    some.wants(0)
+    assert list(some.located(None, 0)) == [stale(1, "nobody listened", "book.5"), said("book", 8, bid="1")]
 
 
 def test_where_nothing_is_nothing_grows_old():

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deploy.local_redis import REMEDIES, NoRedis, find_servers
 from tests.chaos.disk import NoShim
-from tests.chaos.faults import ANEW, FORGETFUL, KINDS, OF_DISK, plan
+from tests.chaos.faults import FORGETFUL, KINDS, OF_DISK, plan
 from tests.chaos.run import Outcome, play
 from tests.chaos.scene import Setting
 
@@ -24,20 +24,15 @@ def main() -> int:
     told = _arguments()
     if not told.server:
         raise NoRedis(REMEDIES)
-    mixes = [list(_possible(kinds)) for kinds in ([told.faults] if told.faults else (FORGETFUL, ANEW))]
-    runs = [(seed, mix, server) for server in told.server for mix in mixes for seed in told.seed]
-    outcomes = [_play(told, mix, server, seed) for seed, mix, server in runs]
+    faults = list(_possible(told.faults))
+    outcomes = [(seed, _play(told, faults, server, seed)) for server in told.server for seed in told.seed]
     if len(outcomes) > 1:
         rows = [
-            (f"{outcome.server}, seed {seed}{_about(mix)}", str(outcome.faults.total()), *_totals(outcome))
-            for (seed, mix, _), outcome in zip(runs, outcomes, strict=True)
+            (f"{outcome.server}, seed {seed}", str(outcome.faults.total()), *_totals(outcome))
+            for seed, outcome in outcomes
         ]
         _say(_table([("", "faults", *_COLUMNS), *rows]))
-    return 0 if all(outcome.good for outcome in outcomes) else 1
-
-
-def _about(mix: Sequence[str]) -> str:
-    return ", ids anew" if "restart-exchange" in mix else ""
+    return 0 if all(outcome.good for _, outcome in outcomes) else 1
 
 
 def _possible(kinds: Sequence[str]) -> Iterator[str]:
@@ -104,7 +99,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60, help="of faults in a run")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rate", type=int, default=usual.rate, help="market actions a second")
-    parser.add_argument("--faults", type=_kinds, help=f"of {', '.join(KINDS)}; two mixes unless given")
+    parser.add_argument("--faults", type=_kinds, default=FORGETFUL, help=f"of {', '.join(KINDS)}")
     parser.add_argument("--pace", type=float, default=1.0, help="how many times as often")
     parser.add_argument("--channels", default=",".join(usual.channels))
     parser.add_argument("--durability", default=usual.durability)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.__main__ import report
 from tests.chaos.disk import NoShim
-from tests.chaos.faults import ANEW, FORGETFUL, KINDS, OF_DISK, SURVIVED, plan
+from tests.chaos.faults import FORGETFUL, KINDS, OF_DISK, SURVIVED, plan
 from tests.chaos.run import Outcome, play
 from tests.chaos.scene import Setting
 from tests.chaos.strikes import STRIKES
@@ -36,7 +36,9 @@ async def test_whatever_redis_forgets_two_workers_account_for_it(tmp_path):
 
 
 async def test_an_exchange_that_begins_to_count_anew_is_followed(tmp_path):
-    outcome = await outcome_of(Setting(seed=5, workers=2), tmp_path, ANEW, 12)
+    kinds = ("restart-exchange", "kill", "end", "reset", "redis-kill", "lost-reply")
+    setting = Setting(seed=5, workers=2, channels=("trades", "orderbook", "candles-1s"))
+    outcome = await outcome_of(setting, tmp_path, kinds, 12)
     assert outcome.good, report(outcome)
 
 

@@ -165,9 +165,12 @@ def candles(frame: bytes, interval: str, now_ns: int) -> list[Interval]:
     return [_candle(row, said.ts * _MS, now_ns) for row in said.data]
 
 
-def day(row: BybitTicker) -> dict[str, str | None]:
-    """The last 24 hours."""
-    return {
+def ticker(frame: bytes, native: str) -> tuple[int, dict[str, str | None]]:
+    """When it was said, in ms, and the last 24 hours. Raises as `trades`."""
+    said = read_ticker(frame)
+    row = said.data
+    _same((row.symbol,), native)
+    return said.ts, {
         "last": known(row.lastPrice),
         "open": known(row.prevPrice24h),
         "high": known(row.highPrice24h),

@@ -13,11 +13,14 @@ from ingest.contract.events import Candle
 from ingest.contract.numbers import Number
 from ingest.exchanges.bybit_frames import BybitBook, BybitSide, TradeId, told
 from ingest.exchanges.candles import Interval
-from ingest.exchanges.exchange import FetchFailed, Instrument
+from ingest.exchanges.exchange import Instrument
 from ingest.exchanges.opaque import Told
+from ingest.exchanges.talk import Passing
 
 Digits = Annotated[str, Meta(pattern=r"\A[0-9]{1,16}\Z")]
 _MS = 1_000_000
+_PASSING = (10006, 10429)
+"""Asked too often."""
 _DAYS_MS: Final = {"D": 86_400_000, "W": 604_800_000}
 
 
@@ -59,14 +62,14 @@ class _PastKlines(Struct):
     list: list[BybitPastKline]
 
 
-class BybitLotSize(Struct):
+class BybitLotSize(Struct, frozen=True):
     """Steps and limits of amounts. `basePrecision` is a step and no number of digits."""
 
     basePrecision: str | None = None  # noqa: N815 - the exchange's name
     minOrderAmt: str | None = None  # noqa: N815 - the exchange's name
 
 
-class BybitPriceFilter(Struct):
+class BybitPriceFilter(Struct, frozen=True):
     """The step of prices."""
 
     tickSize: str | None = None  # noqa: N815 - the exchange's name
@@ -94,25 +97,21 @@ _instruments = msgspec.json.Decoder(_Instruments).decode
 _book = msgspec.json.Decoder(BybitBook).decode
 
 
-class Refusal(ValueError):
-    """REST answered with an error."""
-
-
-def past_trades(answer: bytes | FetchFailed, now_ns: int) -> list[Told]:
-    """The newest trades, oldest first. Raises Refusal, msgspec.MsgspecError."""
+def past_trades(answer: bytes, now_ns: int) -> list[Told]:
+    """The newest trades, oldest first. Raises Passing, ValueError, msgspec.MsgspecError."""
     rows = _past_trades(_result(answer)).list
     said = [told(row.execId, int(row.time), row.price, row.size, row.side, now_ns) for row in rows]
     # They come newest first, but nobody promises that; of one millisecond the ids may tell.
     return sorted(said, key=lambda each: (each.ms, len(each.id), each.id))
 
 
-def past_candles(answer: bytes | FetchFailed, interval: str, now_ns: int) -> list[Interval]:
+def past_candles(answer: bytes, interval: str, now_ns: int) -> list[Interval]:
     """Oldest first; whether one is closed yet is not said. Raises as `past_trades`."""
     rows = sorted(_past_klines(_result(answer)).list, key=lambda row: int(row.start))
     return [_interval(row, interval, now_ns) for row in rows]
 
 
-def book_id(answer: bytes | FetchFailed) -> int:
+def book_id(answer: bytes) -> int:
     """At which update the deepest book stands. Raises as `past_trades`."""
     return _book(_result(answer)).u
 
@@ -122,12 +121,11 @@ def instruments(body: bytes) -> dict[str, Instrument]:
     return {(i := _instrument(row)).symbol: i for row in _instruments(_result(body)).list}
 
 
-def _result(answer: bytes | FetchFailed) -> Raw:
-    if isinstance(answer, FetchFailed):
-        raise Refusal(f"REST answered {answer.status}: {answer.reason}")
+def _result(answer: bytes) -> Raw:
     said = _rest(answer)
     if said.retCode:
-        raise Refusal(f"REST answered {said.retCode}: {said.retMsg[:200]}")
+        error = Passing if said.retCode in _PASSING else ValueError
+        raise error(f"answered {said.retCode}: {said.retMsg[:200]}")
     return said.result
 
 

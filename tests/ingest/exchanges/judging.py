@@ -14,7 +14,7 @@ from tests.chaos.exchange import Depth, Truth, unsent
 from tests.chaos.oracle import Verdict, judge
 from tests.ingest.exchanges.joined import SECOND, Joined
 
-SYMBOLS = {"binance": ("BTC/USDT", "ETH/USDT"), "kraken": ("BTC/USD", "ETH/USD")}
+SYMBOLS = {"binance": ("BTC/USDT", "ETH/USDT"), "bybit": ("BTC/USDT", "ETH/USDT"), "kraken": ("BTC/USD", "ETH/USD")}
 """What is played with on each exchange."""
 
 _CLOSES_WITHIN_NS = {"kraken": 10 * SECOND}

@@ -135,10 +135,10 @@ read_klines = msgspec.json.Decoder(KlineFrame).decode
 
 
 def told(trade_id: str, ms: int, price: str, amount: str, side: BybitSide, now_ns: int) -> Told:
-    """A trade, live or from REST."""
+    """A trade, live or from REST. One whose time cannot be true stands where it was heard."""
     exchange_ns = exchange_time(ms * _MS, now_ns)
     body = Trade(price=price, amount=amount, side=_SIDES[side], received_ns=now_ns, exchange_ns=exchange_ns)
-    return Told(trade_id, ms, body)
+    return Told(trade_id, now_ns // _MS if exchange_ns is None else ms, body)
 
 
 def trades(frame: bytes, native: str, now_ns: int) -> list[Told]:
@@ -165,12 +165,12 @@ def candles(frame: bytes, interval: str, now_ns: int) -> list[Interval]:
     return [_candle(row, said.ts * _MS, now_ns) for row in said.data]
 
 
-def ticker(frame: bytes, native: str) -> tuple[int, dict[str, str | None]]:
-    """When it was said, in ms, and the last 24 hours. Raises as `trades`."""
+def ticker(frame: bytes, native: str, now_ns: int) -> tuple[int, dict[str, str | None]]:
+    """When it was said, in ns, and the last 24 hours. Raises as `trades`."""
     said = read_ticker(frame)
     row = said.data
     _same((row.symbol,), native)
-    return said.ts, {
+    return sound(said.ts * _MS, now_ns), {
         "last": known(row.lastPrice),
         "open": known(row.prevPrice24h),
         "high": known(row.highPrice24h),
@@ -193,7 +193,7 @@ def known(price: str) -> str | None:
 
 def _candle(row: BybitKline, said_ns: int, now_ns: int) -> Interval:
     body = Candle(
-        open_ns=row.start * _MS,
+        open_ns=sound(row.start * _MS, now_ns),
         open=row.open,
         high=row.high,
         low=row.low,
@@ -202,9 +202,18 @@ def _candle(row: BybitKline, said_ns: int, now_ns: int) -> Interval:
         closed=row.confirm,
         received_ns=now_ns,
         quote_volume=row.turnover,
-        exchange_ns=exchange_time(said_ns, now_ns),
+        exchange_ns=sound(said_ns, now_ns),
     )
+    if row.end < row.start:
+        raise ValueError(f"an interval from {row.start} to {row.end}")
     return Interval(body, row.end, "closed" if row.confirm else str(said_ns))
+
+
+def sound(ns: int, now_ns: int) -> int:
+    """A time by which things are put in order must be one that can be true. Raises ValueError."""
+    if exchange_time(ns, now_ns) is None:
+        raise ValueError(f"a time of {ns} ns")
+    return ns
 
 
 def _same(heard: Iterable[str], expected: str) -> None:

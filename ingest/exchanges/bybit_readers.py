@@ -5,14 +5,11 @@ from itertools import chain
 from typing import Protocol
 
 from ingest.contract.events import Delta, Event
-from ingest.contract.numbers import exchange_time
 from ingest.exchanges import bybit_frames as frames
 from ingest.exchanges.book import Level
 from ingest.exchanges.candles import Interval
 from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.opaque import Told
-
-_MS = 1_000_000
 
 
 class HearsTrades(Protocol):
@@ -95,9 +92,8 @@ class Tickers:
 
     def hear_day(self, frame: bytes, now_ns: int) -> Sequence[Event]:
         """The last 24 hours."""
-        said_ms, day = frames.ticker(frame, self._native)
-        said_ns = said_ms * _MS
-        return self._ticker.say("24hr", said_ns, day, exchange_time(said_ns, now_ns), now_ns)
+        said_ns, day = frames.ticker(frame, self._native, now_ns)
+        return self._ticker.say("24hr", said_ns, day, said_ns, now_ns)
 
 
 class Klines:

@@ -11,7 +11,7 @@ from msgspec import Meta, Raw, Struct
 
 from ingest.contract.events import Candle
 from ingest.contract.numbers import Number
-from ingest.exchanges.bybit_frames import BybitBook, BybitSide, TradeId, told
+from ingest.exchanges.bybit_frames import BybitBook, BybitSide, TradeId, sound, told
 from ingest.exchanges.candles import Interval
 from ingest.exchanges.exchange import Instrument
 from ingest.exchanges.opaque import Told
@@ -132,7 +132,7 @@ def _result(answer: bytes) -> Raw:
 def _interval(row: BybitPastKline, interval: str, now_ns: int) -> Interval:
     open_ms = int(row.start)
     body = Candle(
-        open_ns=open_ms * _MS,
+        open_ns=sound(open_ms * _MS, now_ns),
         open=row.open,
         high=row.high,
         low=row.low,

@@ -100,11 +100,14 @@ class Instrument(Struct, frozen=True):
     native: str
     """The exchange's own name of it."""
     trading: bool
+    """Whether there is something to hear."""
     status: str
-    """The exchange's own word."""
+    """The exchange's own word; `delisted` of what is not traded any more."""
     tick_size: str | None = None
     lot_size: str | None = None
     min_notional: str | None = None
+    halted: bool = False
+    """Whether orders are refused for now although there is something to hear."""
 
 
 class Limit(Struct, frozen=True):

@@ -18,6 +18,7 @@ _LEGACY = {"XBT": "BTC", "XDG": "DOGE"}
 _OLDER = {new: old for old, new in _LEGACY.items()}
 _PASSING = ("Exceeded msg rate", "EService:", "EGeneral:Too many requests", "EAPI:Rate limit exceeded")
 _UNTRADED = frozenset({"delisted", "work_in_progress"})
+_HALTED = frozenset({"cancel_only", "maintenance"})
 
 
 class KrakenPair(Struct):
@@ -181,6 +182,7 @@ def _instrument(pair: KrakenPair) -> Instrument:
         tick_size=_padded(pair.tick_size, pair.pair_decimals) if pair.tick_size else _step(pair.pair_decimals),
         lot_size=_step(pair.lot_decimals),
         min_notional=None if pair.costmin is None else plain(pair.costmin),
+        halted=pair.status in _HALTED,
     )
 
 

@@ -6,9 +6,8 @@ changes; if another was faster, it looks again and finds nothing changed. The ja
 
 import time
 from collections.abc import Mapping
-from typing import cast
+from typing import Literal, cast
 
-import msgspec
 import structlog
 from msgspec import structs
 from redis.asyncio import Redis
@@ -16,7 +15,6 @@ from redis.exceptions import RedisError, WatchError
 
 from ingest.contract import instruments, keys
 from ingest.contract.instruments import Listed
-from ingest.contract.keys import BadName, parse_symbol
 from ingest.exchanges.exchange import Instrument
 from ingest.retention.telling import symbol_record
 from ingest.wire import closed_is_away
@@ -73,7 +71,7 @@ def compare(
     known: Mapping[str, Listed], traded: Mapping[str, Instrument], seen_ns: int
 ) -> tuple[list[Listed], list[str]]:
     """The rows to be written, and the records of what is another status than the one `known`."""
-    now = {symbol: row for symbol, instrument in traded.items() if (row := _row(instrument, seen_ns))}
+    now = {symbol: _row(instrument, seen_ns) for symbol, instrument in traded.items()}
     gone = known.keys() - traded.keys()
     now |= {symbol: structs.replace(known[symbol], status="delisted", seen_ns=seen_ns) for symbol in sorted(gone)}
     rows, records = [], []
@@ -87,29 +85,23 @@ def compare(
     return rows, records
 
 
-def _row(instrument: Instrument, seen_ns: int) -> Listed | None:
-    """None of what has no name on the bus, or sizes that are no numbers."""
+def _row(instrument: Instrument, seen_ns: int) -> Listed:
     base, _, quote = instrument.symbol.partition("/")
-    row = {
-        "symbol": instrument.symbol,
-        "native": instrument.native,
-        "base": base,
-        "quote": quote,
-        "status": _status(instrument),
-        "native_status": instrument.status,
-        "seen_ns": seen_ns,
-        "tick_size": instrument.tick_size,
-        "lot_size": instrument.lot_size,
-        "min_notional": instrument.min_notional,
-    }
-    try:
-        parse_symbol(instrument.symbol)
-        return msgspec.convert(row, Listed)
-    except (BadName, msgspec.ValidationError):
-        return None
+    return Listed(
+        symbol=instrument.symbol,
+        native=instrument.native,
+        base=base,
+        quote=quote,
+        status=_status(instrument),
+        native_status=instrument.status,
+        seen_ns=seen_ns,
+        tick_size=instrument.tick_size,
+        lot_size=instrument.lot_size,
+        min_notional=instrument.min_notional,
+    )
 
 
-def _status(instrument: Instrument) -> str:
+def _status(instrument: Instrument) -> Literal["trading", "halted", "delisted"]:
     if instrument.status == "delisted":
         return "delisted"
     return "trading" if instrument.trading and not instrument.halted else "halted"

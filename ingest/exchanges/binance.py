@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from ingest.contract.events import Event
 from ingest.contract.keys import StreamKey
-from ingest.contract.numbers import BadNumber, check
+from ingest.contract.numbers import check
 from ingest.exchanges.binance_frames import (
     Depth,
     Envelope,
@@ -52,6 +52,7 @@ from ingest.exchanges.ranged import RangedBook
 from ingest.exchanges.requests import Request, Requests
 from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Silent, Subscriptions
+from ingest.exchanges.symbols import by_symbol
 from ingest.exchanges.topic import BookWanted, CandlesWanted, SubscriptionWanted, Topic, TradesWanted
 
 INTERVALS: Final = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
@@ -71,6 +72,9 @@ _RENEW_TO_NS = 23 * 3_600_000_000_000
 _BOOK_LIMIT = 1_000
 _TRADES_LIMIT = 1_000
 _CANDLES_LIMIT = 1_000
+
+UNREADABLE: Final = (msgspec.MsgspecError, ValueError)
+"""Not what was expected: bytes that are no text, text that is no JSON, JSON of another shape, numbers that are none."""
 
 _COMPARISON = "comparison"
 """What the tag of a request names instead of a channel, where a book is only compared."""
@@ -98,9 +102,9 @@ class Binance:
         """By symbol. A name cannot be split by rule: base and quote are the exchange's own fields."""
         try:
             rows = read_instruments(body).symbols
-        except msgspec.MsgspecError as bad:
+        except UNREADABLE as bad:
             raise SkipFrame(f"exchangeInfo: {bad}", frame=body[:1000]) from bad
-        return {(i := instrument(row)).symbol: i for row in rows}
+        return by_symbol(map(instrument, rows))
 
     def plan(self, streams: Sequence[StreamKey], plans: Sequence[Plan] = ()) -> tuple[Plan, ...]:
         """At most 1,000 of its streams on one connection; a symbol's ticker is two of them."""
@@ -288,7 +292,7 @@ class BinanceConversation:
     def _other(self, frame: bytes, now_ns: int) -> Sequence[Output]:
         try:
             envelope = read_envelope(frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as bad:
+        except UNREADABLE as bad:
             raise SkipFrame(f"not a frame of this exchange: {bad}", frame=frame) from bad
         if "serverShutdown" in (envelope.e, (envelope.stream or "").lstrip("!")):
             raise Reconnect("the exchange announced that this server goes down", frame=frame)
@@ -354,7 +358,7 @@ class BinanceConversation:
 def _hear(route: Callable[[bytes, int], Sequence[Event]], name: bytes, frame: bytes, now_ns: int) -> Sequence[Event]:
     try:
         return route(frame, now_ns)
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as bad:
+    except UNREADABLE as bad:
         raise SkipFrame(str(bad), stream=name.decode(errors="replace"), frame=frame) from bad
 
 
@@ -373,7 +377,7 @@ def _snapshot(book: RangedBook, answer: bytes | FetchFailed, now_ns: int) -> Seq
             check(chain.from_iterable(chain(data.bids, data.asks)))
             # A symbol that never traded has the id -1 and an empty book.
             return book.snapshot(max(data.lastUpdateId, 0), data.bids, data.asks, _BOOK_LIMIT, now_ns)
-        except (msgspec.MsgspecError, BadNumber):
+        except UNREADABLE:
             pass  # fetched again, as after any other failure
     book.failed(now_ns)
     return ()
@@ -381,7 +385,7 @@ def _snapshot(book: RangedBook, answer: bytes | FetchFailed, now_ns: int) -> Seq
 
 def _compare(book: RangedBook, answer: bytes | FetchFailed, now_ns: int) -> None:
     if not isinstance(answer, FetchFailed):
-        with suppress(msgspec.MsgspecError):  # compared again, as after any other failure
+        with suppress(*UNREADABLE):  # compared again, as after any other failure
             book.stands_at(read_book(answer).lastUpdateId, now_ns)
 
 
@@ -390,7 +394,7 @@ def _backfill(trades: DenseTrades, answer: bytes | FetchFailed, now_ns: int) -> 
         return trades.failed(f"REST answered {answer.status}: {answer.reason}", now_ns)
     try:
         rows = read_historical_trades(answer)
-    except msgspec.MsgspecError as bad:
+    except UNREADABLE as bad:
         return trades.failed(f"REST made no sense: {bad}", now_ns)
     said = [(row.id, trade(row.price, row.qty, row.isBuyerMaker, row.time, now_ns)) for row in rows]
     return trades.fetched(sorted(said, key=lambda row: row[0]), now_ns)
@@ -401,7 +405,7 @@ def _refill(candles: Candles, answer: bytes | FetchFailed, now_ns: int) -> Seque
         return candles.failed(f"REST answered {answer.status}: {answer.reason}"[:256], now_ns)
     try:
         rows = read_klines(answer)
-    except msgspec.MsgspecError as bad:
+    except UNREADABLE as bad:
         return candles.failed(f"REST made no sense: {bad}"[:256], now_ns)
     return candles.fetched([kline(row, now_ns) for row in rows], now_ns)
 

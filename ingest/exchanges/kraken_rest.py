@@ -12,6 +12,7 @@ from ingest.contract.numbers import exchange_time, plain
 from ingest.exchanges.candles import Interval
 from ingest.exchanges.exchange import Instrument
 from ingest.exchanges.kraken_frames import Id, interval, numbers
+from ingest.exchanges.symbols import by_symbol
 
 _SECONDS = re.compile(r"(\d{1,12})(?:\.(\d{1,9})\d*)?", re.ASCII)
 _LEGACY = {"XBT": "BTC", "XDG": "DOGE"}
@@ -132,7 +133,7 @@ def instruments(body: bytes) -> dict[str, Instrument]:
     if answer.error:
         raise Refusal(answer.error)
     pairs = map(_pair, answer.result.values())
-    return {(i := _instrument(pair)).symbol: i for pair in pairs if "/" in pair.wsname}
+    return by_symbol(_instrument(pair) for pair in pairs if "/" in pair.wsname)
 
 
 def legacy(native: str) -> str:

@@ -88,17 +88,6 @@ def test_an_older_list_changes_nothing_unless_the_newer_one_is_of_a_wrong_clock(
     ] == [[], [], ["halted BTC/USDT 0 HALT"], ["halted BTC/USDT 0 HALT"]]
 
 
-def test_what_has_no_name_on_the_bus_or_no_sizes_is_left_out():
-    odd = [
-        Instrument("BTC", "BTC", True, "TRADING"),
-        Instrument("A:B/C", "ABC", True, "TRADING"),
-        Instrument("NEG/USDT", "NEGUSDT", True, "TRADING", "-1"),
-        Instrument("EXP/USDT", "EXPUSDT", True, "TRADING", None, "1e-8"),
-        Instrument("LONG/USDT", "L" * 300, True, "TRADING"),
-    ]
-    assert compare({}, traded(*odd, ETH), 7) == ([row(ETH, "trading", 7)], [])
-
-
 STATES = st.sampled_from([BTC, halted(BTC), Instrument("BTC/USDT", "BTCUSDT", False, "delisted"), None])
 
 

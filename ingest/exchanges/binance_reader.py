@@ -15,6 +15,7 @@ from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.ranged import RangedBook
 from ingest.exchanges.reading import EachCandle, EachChange, EachTrade
 from ingest.exchanges.session import Session
+from ingest.exchanges.talk import UNREADABLE
 
 _BOOK_LIMIT = 5_000
 """The most levels a side that the exchange answers."""
@@ -59,7 +60,7 @@ class BinanceReader:
         try:
             data = read_book(body)
             check(chain.from_iterable(chain(data.bids, data.asks)))
-        except (msgspec.MsgspecError, ValueError) as bad:
+        except UNREADABLE as bad:
             raise SkipFrame(f"no answer of /api/v3/depth: {bad}", frame=body[:300]) from bad
         self._snapshot = body
 
@@ -69,7 +70,7 @@ class BinanceReader:
             name, combined = _named(frame)
             before = () if name in self._hear else self._open(name, now_ns)
             return [*before, *self._hear[name](combined, now_ns)]
-        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as bad:
+        except UNREADABLE as bad:
             raise SkipFrame(str(bad), frame=frame) from bad
 
     def _open(self, name: str, now_ns: int) -> Sequence[Event]:

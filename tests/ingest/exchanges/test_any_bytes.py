@@ -6,6 +6,7 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple
@@ -74,7 +75,8 @@ anything = st.recursive(
 spliced = st.tuples(
     st.floats(0, 1),
     st.integers(0, 20),
-    st.binary(max_size=6) | st.sampled_from([b'"', b"{", b"]", b"1e5", b"null", b"-", b"9" * 20, b'"\xff']),
+    st.binary(max_size=6)
+    | st.sampled_from([b'"', b"{", b"]", b"1e5", b"null", b"-", b"9" * 20, b'"\xff', b"[" * 5_000]),
 )
 
 
@@ -98,7 +100,7 @@ def _changed(original: bytes, those: list[tuple[int, Any]]) -> bytes:
         if places:
             inside, at = places[which % len(places)]
             if value is not ...:
-                inside[at] = value
+                inside[at] = deepcopy(value)
             elif isinstance(inside, dict):
                 del inside[at]
             else:

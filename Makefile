@@ -76,8 +76,8 @@ check: $(READY)  ## Lint, types, layering
 	@$(BIN)/lint-imports --no-logo
 
 .PHONY: readme
-readme: $(READY)  ## Write README's settings tables anew
-	@$(BIN)/python -m deploy.settings_tables
+readme: $(READY)  ## Write README's tables anew
+	@$(BIN)/python -m deploy.readme
 
 .PHONY: format
 format: $(READY)  ## Put the code into its form

@@ -32,6 +32,7 @@ from ingest.exchanges.candles import Candles
 from ingest.exchanges.dense import DenseTrades
 from ingest.exchanges.exchange import (
     NEVER,
+    Feed,
     Fetch,
     Instrument,
     Limit,
@@ -89,6 +90,13 @@ class Binance:
     # After a close for too many messages, a connection within two minutes is closed again.
     wait_after: Mapping[int, float] = {1008: 120.0}
     single_writer = frozenset[str]()
+    feeds: Mapping[str, Feed] = {
+        "trades": Feed(DenseTrades.kept),
+        "orderbook": Feed(RangedBook.kept, also="a quiet book is compared by REST", depth=_BOOK_LIMIT),
+        "ticker": Feed(KnownTicker.kept),
+        "candles": Feed(Candles.kept),
+    }
+    rotation = "after 24 hours; another takes over in hour 22 or 23"
 
     def list_instruments(self) -> Fetch:
         """Everything traded; the permission sets, most of the body, are left out."""

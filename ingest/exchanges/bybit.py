@@ -17,6 +17,7 @@ from ingest.exchanges.bybit_readers import Books, Klines, Tickers, Trades
 from ingest.exchanges.candles import Candles
 from ingest.exchanges.exchange import (
     NEVER,
+    Feed,
     Fetch,
     Instrument,
     Limit,
@@ -35,6 +36,7 @@ from ingest.exchanges.pushed import PushedBook
 from ingest.exchanges.requests import Request, Requests
 from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Silent, Subscriptions
+from ingest.exchanges.symbols import by_symbol
 from ingest.exchanges.talk import UNREADABLE, Talk, tag_of
 from ingest.exchanges.topic import BookWanted, CandlesWanted, Question, Topic, TradesWanted
 
@@ -72,6 +74,13 @@ class Bybit:
     limits = Limits(weight=Limit(100, 50), connects=Limit(100, 0.8), bans={403: 600.0})
     wait_after: Mapping[int, float] = {}
     single_writer = frozenset[str]()
+    feeds: Mapping[str, Feed] = {
+        "trades": Feed(OpaqueTrades.kept, reach=_TRADES_LIMIT),
+        "orderbook": Feed(PushedBook.kept, also="a quiet book is compared by REST", depth=_DEPTH),
+        "ticker": Feed(KnownTicker.kept, also="best prices do not come for 30 seconds"),
+        "candles": Feed(Candles.kept),
+    }
+    rotation = ""
 
     def list_instruments(self) -> Fetch:
         """Everything traded. Unless it is told so, the exchange speaks of futures."""
@@ -80,7 +89,7 @@ class Bybit:
     def instruments(self, body: bytes) -> dict[str, Instrument]:
         """By symbol. A name cannot be split by rule: base and quote are the exchange's own fields."""
         try:
-            return rest.instruments(body)
+            return by_symbol(rest.instruments(body))
         except UNREADABLE as bad:
             raise SkipFrame(f"instruments-info: {bad}", frame=body[:1000]) from bad
 
@@ -96,7 +105,7 @@ class Bybit:
         session: str,
     ) -> Talk:
         """One connection's talk."""
-        return Talk(self.name, BybitVoice(instruments, positions, Session(session)), streams)
+        return Talk(self.name, BybitVoice(instruments, positions, Session(session)), streams, self.limits.bans)
 
 
 class BybitVoice:
@@ -237,6 +246,8 @@ class BybitVoice:
     def _answer(self, head: Head, frame: bytes, now_ns: int) -> Sequence[Output]:
         """One to each request, which names none of its topics; of a refusal, the first that is to blame."""
         request = self._requests.answered(int(head.req_id)) if head.req_id.isdecimal() else None
+        if request is None and head.ret_msg == "pong":
+            return ()
         if request is None:
             raise SkipFrame("neither data nor the answer to a request of ours", frame=frame)
         if head.success:

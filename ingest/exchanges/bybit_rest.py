@@ -116,9 +116,9 @@ def book_id(answer: bytes) -> int:
     return _book(_result(answer)).u
 
 
-def instruments(body: bytes) -> dict[str, Instrument]:
-    """What is traded, by symbol. Raises as `past_trades`."""
-    return {(i := _instrument(row)).symbol: i for row in _instruments(_result(body)).list}
+def instruments(body: bytes) -> list[Instrument]:
+    """What is traded. Raises as `past_trades`."""
+    return [_instrument(row) for row in _instruments(_result(body)).list]
 
 
 def _result(answer: bytes) -> Raw:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from ingest.contract.events import Delta, Event, Snapshot
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.book import Level
-from ingest.exchanges.exchange import NEVER, Locate, Reconnect, Standing
+from ingest.exchanges.exchange import NEVER, Kept, Locate, Reconnect, Standing
 from ingest.exchanges.session import Session
 from ingest.exchanges.sorted_book import SortedBook
 from ingest.exchanges.topic import BookWanted, Hold, SubscriptionWanted, Wanted
@@ -50,6 +50,13 @@ class _Whole(NamedTuple):
 
 class PushedBook:
     """One symbol: syncing → live, and back to syncing when the chain of ids breaks or the book makes no sense."""
+
+    kept = Kept(
+        named="the last update in it",
+        noticed="updates follow one another; nobody pays more than others take",
+        mended="a `gap`, and the whole book anew",
+        far="the whole book",
+    )
 
     def __init__(self, key: StreamKey, session: Session, position: str | None, depth: int | None) -> None:
         """`position` is the id at which the stream stands; `depth`, how many levels a side there are at most."""

@@ -9,6 +9,7 @@ from ingest.contract.events import Delta, Event, Snapshot, Trade
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.book import Level
 from ingest.exchanges.candles import Interval
+from ingest.exchanges.opaque import Told
 
 
 class Reader(Protocol):
@@ -48,6 +49,17 @@ class EachTrade:
         return (Event(self._key, str(last), whole, "dense", str(first)),)
 
 
+class EachOpaqueTrade:
+    """As OpaqueTrades, without a word on what is missing."""
+
+    def __init__(self, key: StreamKey) -> None:
+        self._key = key
+
+    def trade(self, told: Told, _now_ns: int) -> Sequence[Event]:
+        """As it comes."""
+        return (Event(self._key, told.id, told.trade, "opaque", str(told.ms)),)
+
+
 class EachCandle:
     """As Candles, each state of each interval."""
 
@@ -77,3 +89,28 @@ class EachChange:
         depth = cut if max(len(bids), len(asks)) >= cut else None
         whole = Snapshot(bids=tuple(bids), asks=tuple(asks), received_ns=now_ns, depth=depth)
         return (Event(self._key, str(last_id), whole, "snapshot"),)
+
+
+class EachBook:
+    """As PushedBook, whether the changes join or not."""
+
+    def __init__(self, key: StreamKey, depth: int) -> None:
+        self._each = EachChange(key)
+        self._depth = depth
+
+    def delta(self, first: int, last: int, delta: Delta, now_ns: int) -> Sequence[Event]:
+        """As it comes."""
+        return self._each.delta(first, last, delta, now_ns)
+
+    def snapshot(
+        self,
+        last_id: int,
+        bids: Sequence[Level],
+        asks: Sequence[Level],
+        exchange_ns: int | None,
+        now_ns: int,
+        *,
+        anew: bool = False,
+    ) -> Sequence[Event]:
+        """As it comes."""
+        return self._each.snapshot(last_id, bids, asks, self._depth, now_ns)

@@ -18,10 +18,11 @@ class Told(NamedTuple):
 class Depth:
     """One symbol's book, cut at `levels` a side, as all who subscribed to that depth have it."""
 
-    def __init__(self, listed: Listed, levels: int) -> None:
+    def __init__(self, listed: Listed, levels: int, base: int) -> None:
+        """Its ids go on behind those of any that there was before, if `base` is the same."""
         self.listed = listed
         self.levels = levels
-        self.u = listed.pair.book.update_id
+        self.u = listed.pair.book.update_id - base
         self._bids, self._asks = self._cut()
 
     @property

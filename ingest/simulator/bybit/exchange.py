@@ -1,7 +1,7 @@
 """The Bybit dialect of a simulated market: who is told what, and when."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -40,6 +40,8 @@ class Bybit:
         self.keys = frozenset(key for listed in self._listed.values() for key in listed.keys)
         self._hearers = Hearers(self._listed.values())
         self._depths: dict[Topic, Depth] = {}
+        self._bases = dict.fromkeys(self._listed.values(), 0)
+        """What the updates of a book that somebody comes to follow are counted from."""
         self._rest = Rest(self._listed.values(), self._depth)
         self._sessions: dict[Session, None] = {}
         self._connected = 0
@@ -114,9 +116,13 @@ class Bybit:
         """There are no checksums."""
         return None
 
+    def halt(self, symbols: Collection[str]) -> None:
+        """These are halted, and no others."""
+        self._market.halt(symbols)
+
     def begin_anew(self) -> None:
-        """The service starts again: books are told whole, as number 1, and trades have lower ids."""
-        self._market.begin_anew()
+        """The service starts again: books are told whole, as number 1. Trades have no order that could begin anew."""
+        self._bases = {listed: listed.pair.book.update_id - 1 for listed in self._listed.values()}
         for topic, depth in self._depths.items():
             told = depth.begin_anew()
             if depth.levels == 1:
@@ -202,7 +208,7 @@ class Bybit:
     def _depth(self, listed: Listed, levels: int) -> Depth:
         topic = Topic("orderbook", str(levels), listed.native)
         if topic not in self._depths:
-            self._depths[topic] = Depth(listed, levels)
+            self._depths[topic] = Depth(listed, levels, self._bases[listed])
         return self._depths[topic]
 
     def _booked(self, depth: Depth, kind: str, sides: Sides, u: int, now_ns: int) -> bytes:

@@ -166,7 +166,7 @@ def _instrument(number: int, listed: Listed) -> Any:
         "quoteCoin": listing.quote,
         "innovation": "0",
         "symbolType": "",
-        "status": "Trading",
+        "status": "Closed" if listed.pair.halted else "Trading",
         "marginTrading": "utaOnly",
         "stTag": "0",
         "lotSizeFilter": {

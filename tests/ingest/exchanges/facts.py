@@ -67,6 +67,42 @@ FACTS: Mapping[str, Facts] = {
         symbols=("BTC/USDT", "ETH/USDT"),
         cannot={"checksum": "its books have ids and no checksums"},
     ),
+    "bybit": Facts(
+        symbols=("BTC/USDT", "ETH/USDT"),
+        numbers_trades=False,
+        cannot={
+            "checksum": "its books have ids and no checksums",
+            "stale-snapshot": "snapshots come by the socket, with the changes that follow them",
+            "notice": "it never says that a server goes down",
+        },
+        otherwise={
+            "silent:ticker": Otherwise(
+                Outcome({}, notices=("silent",)),
+                "best prices come again if they do not change, so that silence is told",
+            ),
+            "refuse": Otherwise(
+                Outcome({"orderbook": CUT + CUT, "ticker": ["stale", "stale"], "trades": ["gap"]}, 2, ("refused",)),
+                "REST has the newest sixty trades and no others",
+            ),
+            "rest-500": Otherwise(
+                Outcome({"orderbook": AGAIN, "candles": ["gap"]}), "no id tells that a trade is missing"
+            ),
+            "series": Otherwise(
+                Outcome({"ticker": ["stale"], "orderbook": ["suspect", "anew", "live"]}),
+                "the ids of its trades have no order, so that none is too low",
+            ),
+            "series and drop": Otherwise(
+                Outcome(
+                    {
+                        "ticker": ["stale", "stale"],
+                        "orderbook": ["suspect", "stale", "syncing", "anew", "live"],
+                    },
+                    1,
+                ),
+                "likewise; and it says itself that its books begin anew, before it is cut",
+            ),
+        },
+    ),
     "kraken": Facts(
         symbols=("BTC/USD", "ETH/USD"),
         closes_within_s=10,

@@ -70,7 +70,10 @@ def judged(
 def trades_by_time(
     entries: Sequence[Entry], emitted: Sequence[ledger.Event], missed: Collection[str]
 ) -> Iterator[Finding]:
-    """What is wrong with trades whose ids have no order: each is there once, or its time is registered as lost."""
+    """What is wrong with trades whose ids have no order: each is there once, or its time is registered as lost.
+
+    A stream may begin with trades from before anybody listened.
+    """
     there: dict[str, Trade] = {}
     spans = [entry.event for entry in entries if isinstance(entry.event, Gap) and entry.event.from_ns is not None]
     newest_ns = 0
@@ -91,7 +94,9 @@ def trades_by_time(
             yield "lost", f"trade {s} was emitted and is not in the stream"
         elif s in there and not _same(there[s], trade):
             yield "wrong", f"trade {s} was {trade}, the entry says {there[s]}"
-    yield from (("wrong", f"trade {s} was never emitted") for s in there.keys() - said.keys())
+    begun_ns = min((trade.exchange_ns for trade in said.values()), default=0)
+    strange = [s for s in there.keys() - said.keys() if (there[s].exchange_ns or 0) > begun_ns]
+    yield from (("wrong", f"trade {s} was never emitted") for s in strange)
 
 
 def _covers(span: Gap, ns: int) -> bool:

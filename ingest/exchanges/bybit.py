@@ -75,7 +75,7 @@ class Bybit:
     wait_after: Mapping[int, float] = {}
     single_writer = frozenset[str]()
     feeds: Mapping[str, Feed] = {
-        "trades": Feed(OpaqueTrades.kept, reach=_TRADES_LIMIT),
+        "trades": Feed(OpaqueTrades.kept, also="ids go up by more than one", reach=_TRADES_LIMIT),
         "orderbook": Feed(PushedBook.kept, also="a quiet book is compared by REST", depth=_DEPTH),
         "ticker": Feed(KnownTicker.kept, also="best prices do not come for 30 seconds"),
         "candles": Feed(Candles.kept),

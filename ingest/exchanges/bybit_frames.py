@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 from ingest.contract.events import Candle, Delta, Trade
 from ingest.contract.numbers import Number, check, exchange_time
 from ingest.exchanges.candles import Interval
-from ingest.exchanges.opaque import Told
+from ingest.exchanges.steps import Told
 
 INTERVALS: Final[Mapping[str, str]] = {
     "1m": "1",

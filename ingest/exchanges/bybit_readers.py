@@ -9,7 +9,7 @@ from ingest.exchanges import bybit_frames as frames
 from ingest.exchanges.book import Level
 from ingest.exchanges.candles import Interval
 from ingest.exchanges.known_ticker import KnownTicker
-from ingest.exchanges.opaque import Told
+from ingest.exchanges.steps import Told
 
 
 class HearsTrades(Protocol):

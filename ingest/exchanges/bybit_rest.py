@@ -14,7 +14,7 @@ from ingest.contract.numbers import Number
 from ingest.exchanges.bybit_frames import BybitBook, BybitSide, TradeId, sound, told
 from ingest.exchanges.candles import Interval
 from ingest.exchanges.exchange import Instrument
-from ingest.exchanges.opaque import Told
+from ingest.exchanges.steps import Told
 from ingest.exchanges.talk import Passing
 
 Digits = Annotated[str, Meta(pattern=r"\A[0-9]{1,16}\Z")]

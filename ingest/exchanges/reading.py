@@ -9,7 +9,7 @@ from ingest.contract.events import Delta, Event, Snapshot, Trade
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.book import Level
 from ingest.exchanges.candles import Interval
-from ingest.exchanges.opaque import Told
+from ingest.exchanges.steps import Told
 
 
 class Reader(Protocol):

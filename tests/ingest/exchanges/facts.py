@@ -84,9 +84,15 @@ FACTS: Mapping[str, Facts] = {
                 Outcome({"orderbook": CUT + CUT, "ticker": ["stale", "stale"], "trades": ["gap"]}, 2, ("refused",)),
                 "REST has the newest sixty trades and no others",
             ),
-            "rest-500": Otherwise(
-                Outcome({"orderbook": AGAIN, "candles": ["gap"]}), "no id tells that a trade is missing"
-            ),
+            **{
+                fault: Otherwise(Outcome(told), "by then the newest sixty trades, all that REST has, are others")
+                for fault, told in (
+                    ("silent:trades", {"trades": ["gap"]}),
+                    ("rest-429", {"trades": ["gap"], "orderbook": AGAIN}),
+                    ("rest-418", {"trades": ["gap"], "orderbook": AGAIN}),
+                    ("rest-slow", {"trades": ["gap"], "orderbook": AGAIN}),
+                )
+            },
             "series": Otherwise(
                 Outcome({"ticker": ["stale"], "orderbook": ["suspect", "anew", "live"]}),
                 "the ids of its trades have no order, so that none is too low",

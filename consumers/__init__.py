@@ -3,5 +3,6 @@
 from consumers.delivery import Delivery
 from consumers.group import connect
 from consumers.reader import Reader
+from consumers.replay import Live, Replay, Replayed
 
-__all__ = ["Delivery", "Reader", "connect"]
+__all__ = ["Delivery", "Live", "Reader", "Replay", "Replayed", "connect"]

@@ -17,12 +17,16 @@ from redis.exceptions import RedisError
 from rich.console import Console
 from rich.text import Text
 
+from consumers.console import played
 from consumers.console.lag import as_json as lag_as_json
 from consumers.console.lag import lags, table
 from consumers.console.lines import as_json, as_line
 from consumers.console.tail import follow
 from consumers.group import connect
+from consumers.patience import MAX
+from consumers.patterns import Patterns
 from consumers.reader import Reader
+from consumers.replay import Replay
 from consumers.services import service as services
 from consumers.services.bot import Bot
 from consumers.services.order import Orders
@@ -30,6 +34,7 @@ from consumers.services.position import Positions
 from consumers.services.service import Service
 from consumers.services.strategy import EXAMPLE, BadStrategy, load_strategy
 from consumers.settings import ConsumerSettings, WrongSettings, read_settings, redacted
+from ingest.contract.keys import BadName
 
 WRONG_SETTINGS = 2
 
@@ -69,7 +74,7 @@ def order() -> None:
 
 @app.command()
 def tail(
-    pattern: Annotated[str, typer.Argument(help="Which streams, as in 'md:*:trades:*'")] = "md:*",
+    pattern: Annotated[str, typer.Argument(help="EXCHANGE:CHANNEL:SYMBOL with * for any, or a key")] = "*",
     as_objects: AsJson = False,
     start: Annotated[str, typer.Option("--from", help="0, $ (from now on) or an entry's id")] = "$",
 ) -> None:
@@ -77,7 +82,36 @@ def tail(
     settings = _settings()
     if not re.fullmatch(r"\$|\d{1,19}(-\d{1,19})?", start):
         _end(f"--from {start!r} is no place in a stream; expected 0, $ or an id as in 1767225600000-0", WRONG_SETTINGS)
-    _until_stopped(lambda stopping: _tail(settings, pattern, start, as_objects, stopping))
+    try:
+        patterns = Patterns([pattern])
+    except BadName as bad:
+        _end(str(bad), WRONG_SETTINGS)
+    _until_stopped(lambda stopping: _tail(settings, patterns, start, as_objects, stopping))
+
+
+@app.command()
+def replay(
+    streams: Annotated[list[str], typer.Argument(help="EXCHANGE:CHANNEL:SYMBOL with * for any, or keys")],
+    start: Annotated[
+        str, typer.Option("--from", help="start, an entry's id, a time (UTC), or -15m (s, m, h, d)")
+    ] = "start",
+    until: Annotated[str | None, typer.Option("--to", help="The same; unless given, what is there now")] = None,
+    speed: Annotated[str, typer.Option(help="1 as it was written, 10 ten times as fast, or max")] = "max",
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on with what is written meanwhile, without a hole")
+    ] = False,
+    as_objects: AsJson = False,
+) -> None:
+    """Print entries again from any place, merged by time; no group notices."""
+    settings = _settings()
+    _until_stopped(
+        lambda stopping: _replay(
+            settings,
+            stopping,
+            as_objects=as_objects,
+            make=lambda redis: Replay(redis, streams, start=start, until=until, speed=_speed(speed), follow=follow),
+        )
+    )
 
 
 @app.command()
@@ -116,16 +150,51 @@ async def _serve(make: Callable[[Redis], Service], settings: ConsumerSettings, s
 
 
 async def _tail(
-    settings: ConsumerSettings, pattern: str, start: str, as_objects: bool, stopping: asyncio.Event
+    settings: ConsumerSettings, patterns: Patterns, start: str, as_objects: bool, stopping: asyncio.Event
 ) -> None:
     redis = connect(str(settings.redis_url))
     console = Console(highlight=False, soft_wrap=True)
-    async for entries in follow(redis, pattern, start, stopping):
+    async for entries in follow(redis, patterns, start, stopping):
         if as_objects:
             typer.echo("\n".join(map(as_json, entries)))
         else:
             console.print(Text("\n").join(map(as_line, entries)))
     await redis.aclose()
+
+
+async def _replay(
+    settings: ConsumerSettings, stopping: asyncio.Event, *, make: Callable[[Redis], Replay], as_objects: bool
+) -> None:
+    redis = connect(str(settings.redis_url))
+    try:
+        asked = make(redis)
+    except ValueError as wrong:
+        _end(str(wrong), WRONG_SETTINGS)
+    console = Console(highlight=False, soft_wrap=True)
+    ending = asyncio.create_task(_then(stopping, asked.stop))
+    async for step in asked:
+        if as_objects or not console.is_terminal:
+            typer.echo(played.as_json(step) if as_objects else played.as_line(step).plain)
+        else:
+            console.print(played.as_line(step))
+    ending.cancel()
+    await redis.aclose()
+    if not asked.streams:
+        _end("no stream has such a name; `consume tail` shows which there are", 1)
+
+
+async def _then(asked: asyncio.Event, act: Callable[[], None]) -> None:
+    await asked.wait()
+    act()
+
+
+def _speed(text: str) -> float:
+    """Raises ValueError."""
+    if text == "max":
+        return MAX
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", text):
+        raise ValueError(f"--speed {text!r} is no pace; expected max or a number such as 1 or 10")
+    return float(text)
 
 
 async def _lag(settings: ConsumerSettings, as_objects: bool) -> None:

@@ -3,8 +3,10 @@
 import asyncio
 import math
 
+import structlog
 from redis.exceptions import RedisError
 
+_log = structlog.get_logger()
 MAX = math.inf
 """The pace of as fast as possible."""
 
@@ -28,6 +30,27 @@ async def pause(stopping: asyncio.Event, seconds: float) -> None:
             await stopping.wait()
     except TimeoutError:
         pass
+
+
+class Patience:
+    """Waiting for a Redis that is away, longer after each failure in a row."""
+
+    def __init__(self, stopping: asyncio.Event) -> None:
+        self._stopping = stopping
+        self._failures = 0
+
+    async def wait(self, error: Exception) -> None:
+        """Say it, and wait before the next attempt, or until asked to stop. Raises the error if it does not pass."""
+        if not passes(error):
+            raise error
+        self._failures += 1
+        wait_s = wait_seconds(self._failures)
+        _log.warning("no Redis", reason=str(error)[:200], next_attempt_s=wait_s)
+        await pause(self._stopping, wait_s)
+
+    def end(self) -> None:
+        """It is there again."""
+        self._failures = 0
 
 
 class Pace:

@@ -20,7 +20,7 @@ from consumers import stored
 from consumers.delivery import Fields, place
 from consumers.group import by_stream, check_client, command
 from consumers.merging import Merge, Track
-from consumers.patience import MAX, Pace, passes, pause, wait_seconds
+from consumers.patience import MAX, Pace, Patience, pause
 from consumers.patterns import Patterns
 from consumers.places import START, parse_place, parts
 from ingest.contract.codec import Entry, decode
@@ -69,8 +69,8 @@ class Replay:
     - `start` and `until`: see places.py. Without `until`, it ends with what was there when the iteration began.
     - `speed`: 1 is the pace at which it was written, 10 ten times that, MAX as fast as it is taken.
     - `follow`: go on into what is written meanwhile, say Live once all of the past is out, and go on with that. Then
-      each stream comes in its own order, streams that appear come whole, and only `stop` ends it. Nothing is lost or
-      repeated where the one follows the other.
+      each stream comes in its own order, streams that appear come whole, and only `stop`, or `stopping` once it is set,
+      ends it. Nothing is lost or repeated where the one follows the other.
     - A stream of an order book begins at its newest snapshot entry at or before `start`, and where there is none, at
       the first one after it: what stands before a snapshot says nothing without it.
     - Errors of Redis do not end it: it waits, says so, and goes on where it was.
@@ -88,6 +88,7 @@ class Replay:
         until: str | None = None,
         speed: float = MAX,
         follow: bool = False,
+        stopping: asyncio.Event | None = None,
     ) -> None:
         check_client(redis, _BLOCK_MS)
         if not speed > 0:
@@ -104,7 +105,7 @@ class Replay:
         self._until = until
         self._follow = follow
         self._pace = Pace(speed)
-        self._stopping = asyncio.Event()
+        self._stopping = stopping or asyncio.Event()
         self._tracks: dict[StreamKey, Track] = {}
         self._merge = Merge()
         self._hungry: list[Track] = []
@@ -125,19 +126,14 @@ class Replay:
         self._stopping.set()
 
     async def __aiter__(self) -> AsyncIterator[Replayed | Live]:
-        failures = 0
+        patience = Patience(self._stopping)
         while not self._stopping.is_set():
             try:
                 step = await self._next()
-                failures = 0
             except (RedisError, OSError, RuntimeError) as error:
-                if not passes(error):
-                    raise
-                failures += 1
-                wait_s = wait_seconds(failures)
-                _log.warning("no Redis", reason=str(error)[:200], next_attempt_s=wait_s)
-                await pause(self._stopping, wait_s)
+                await patience.wait(error)
                 continue
+            patience.end()
             if step is None:
                 return
             if isinstance(step, Replayed) and not step.early and not self._live:

@@ -4,22 +4,20 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
-import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from consumers import stored
 from consumers.console.lines import Seen
 from consumers.group import by_stream, command
-from consumers.patience import pause, wait_seconds
+from consumers.latest import Latest
+from consumers.patience import Patience, pause
 from consumers.patterns import Patterns
 from ingest.contract.keys import parse_key
 
 LOOK_EVERY_SECONDS = 0.5
 _COUNT = 100
 _BLOCK_MS = 250
-
-_log = structlog.get_logger()
 
 
 async def follow(redis: Redis, patterns: Patterns, start: str, stopping: asyncio.Event) -> AsyncIterator[list[Seen]]:
@@ -29,7 +27,7 @@ async def follow(redis: Redis, patterns: Patterns, start: str, stopping: asyncio
     all is new.
     """
     places: dict[str, str] = {}
-    look_at, failures = 0.0, 0
+    look_at, patience = 0.0, Patience(stopping)
     while not stopping.is_set():
         entries: list[Seen] = []
         try:
@@ -39,15 +37,19 @@ async def follow(redis: Redis, patterns: Patterns, start: str, stopping: asyncio
                 look_at = time.monotonic() + LOOK_EVERY_SECONDS
             if places:
                 entries = await _read(redis, places)
-            failures = 0
-        except (RedisError, OSError) as error:
-            failures += 1
-            _log.warning("no Redis", reason=str(error)[:200], next_attempt_s=wait_seconds(failures))
-            await pause(stopping, wait_seconds(failures))
+            patience.end()
+        except (RedisError, OSError, RuntimeError) as error:
+            await patience.wait(error)
         if entries:
             yield entries
         elif not places:
             await pause(stopping, LOOK_EVERY_SECONDS)
+
+
+async def newest(redis: Redis, pattern: str, stopping: asyncio.Event) -> AsyncIterator[list[Seen]]:
+    """The newest entry of each stream, whenever it is another one: a slow terminal is up to date all the same."""
+    async for changed in Latest(redis, [pattern], every_seconds=LOOK_EVERY_SECONDS, stopping=stopping):
+        yield [Seen(each.key, each.id, each.fields) for each in changed]
 
 
 async def _look(redis: Redis, patterns: Patterns, places: dict[str, str], start: str) -> None:

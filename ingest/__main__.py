@@ -1,6 +1,7 @@
 """The `ingest` command: the only place that reads settings and puts the parts together."""
 
 import asyncio
+import json
 import logging
 import os
 import secrets
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -24,6 +26,7 @@ from ingest.audit import Report, table
 from ingest.audit import audit as read_audit
 from ingest.backoff import Backoff
 from ingest.connection import AttemptsUsedUp, Patience
+from ingest.contract.asyncapi import document
 from ingest.contract.keys import BadName, control, parse_symbol
 from ingest.doctor import Row, look_at_exchange, look_at_redis
 from ingest.exchanges import EXCHANGES, READERS
@@ -212,6 +215,12 @@ def normalize_frames(
         _end(f"normalize {exchange}: {unreadable}", WRONG_SETTINGS)
     for said in normalize(reader, sys.stdin.buffer, [name.strip() for name in symbols.split(",") if name.strip()]):
         typer.echo(said.text, err=said.wrong)
+
+
+@app.command(name="asyncapi")
+def describe() -> None:
+    """Print the contract as an AsyncAPI 3 document: every stream, and every type of entry in it."""
+    typer.echo(json.dumps(document(metadata.version("tickbus")), indent=2))
 
 
 @app.command(name="janitor")

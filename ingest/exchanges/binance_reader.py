@@ -11,9 +11,8 @@ from ingest.contract.keys import StreamKey
 from ingest.contract.numbers import check
 from ingest.exchanges.binance_frames import Depth, Klines, Tickers, Trades, read_book
 from ingest.exchanges.exchange import SkipFrame
-from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.ranged import RangedBook
-from ingest.exchanges.reading import EachCandle, EachChange, EachTrade
+from ingest.exchanges.reading import EachCandle, EachChange, EachTicker, EachTrade
 from ingest.exchanges.session import Session
 
 _BOOK_LIMIT = 5_000
@@ -80,7 +79,7 @@ class BinanceReader:
         if kind == "trade":
             self._hear[name] = Trades(native, EachTrade(StreamKey("binance", "trades", symbol))).hear
         elif kind in ("ticker", "bookTicker"):
-            tickers = Tickers(native, KnownTicker(StreamKey("binance", "ticker", symbol), self._session, None))
+            tickers = Tickers(native, EachTicker(StreamKey("binance", "ticker", symbol)))
             names = (f"{native.lower()}@bookTicker", f"{native.lower()}@ticker")
             self._hear.update(zip(names, (tickers.hear_book, tickers.hear_day), strict=True))
         elif kind.startswith("kline_"):

@@ -143,8 +143,9 @@ def _mark(s: str, event: Body) -> tuple[str, tuple[int, int]] | None:
     """The line of succession that an event belongs to, and its place there; None for what has none."""
     match event:
         case Ticker():
-            source, _, mark = s.rpartition(".")
-            return (source, (int(mark), 0)) if mark.isdecimal() else None
+            name, _, mark = s.rpartition(".")
+            source, _, series = name.partition("~")  # how often it has begun to count anew
+            return (source, (int(series or 0), int(mark))) if mark.isdecimal() else None
         case Candle():
             mark = s.rpartition(".")[2]
             return "", (event.open_ns, int(mark) if mark.isdecimal() else _FOREVER)

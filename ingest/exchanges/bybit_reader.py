@@ -7,9 +7,8 @@ from ingest.contract.keys import StreamKey, parse_symbol
 from ingest.exchanges.bybit_frames import INTERVALS, read_head
 from ingest.exchanges.bybit_readers import Books, Klines, Tickers, Trades
 from ingest.exchanges.exchange import SkipFrame
-from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.pushed import PushedBook
-from ingest.exchanges.reading import EachBook, EachCandle, EachOpaqueTrade
+from ingest.exchanges.reading import EachBook, EachCandle, EachOpaqueTrade, EachTicker
 from ingest.exchanges.session import Session
 from ingest.exchanges.talk import UNREADABLE
 
@@ -53,7 +52,7 @@ class BybitReader:
             case "publicTrade", "":
                 self._hear[name] = Trades(native, EachOpaqueTrade(self._key("trades", native))).hear
             case ("tickers", "") | ("orderbook", "1"):
-                tickers = Tickers(native, KnownTicker(self._key("ticker", native), self._session, None))
+                tickers = Tickers(native, EachTicker(self._key("ticker", native)))
                 self._hear[f"tickers.{native}"] = tickers.hear_day
                 self._hear[f"orderbook.1.{native}"] = tickers.hear_best
             case "orderbook", depth if depth.isdecimal() and depth.isascii():

@@ -1,6 +1,6 @@
 """Who hears what Bybit says of one symbol."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Protocol
 
@@ -8,7 +8,6 @@ from ingest.contract.events import Delta, Event
 from ingest.exchanges import bybit_frames as frames
 from ingest.exchanges.book import Level
 from ingest.exchanges.candles import Interval
-from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.steps import Told
 
 
@@ -36,6 +35,15 @@ class HearsBooks(Protocol):
 
     def delta(self, first: int, last: int, delta: Delta, now_ns: int, /) -> Sequence[Event]:
         """The changes `first`…`last`."""
+
+
+class HearsTickers(Protocol):
+    """KnownTicker, or what stands for it."""
+
+    def say(
+        self, source: str, mark: int, facts: Mapping[str, str | None], exchange_ns: int | None, now_ns: int, /
+    ) -> Sequence[Event]:
+        """A source brings news."""
 
 
 class HearsCandles(Protocol):
@@ -77,7 +85,7 @@ class Books:
 class Tickers:
     """Reads one symbol's best prices, which are of one topic, and its last 24 hours, which are of another."""
 
-    def __init__(self, native: str, ticker: KnownTicker) -> None:
+    def __init__(self, native: str, ticker: HearsTickers) -> None:
         self._native = native
         self._ticker = ticker
         self._u = -1

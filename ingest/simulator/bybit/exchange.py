@@ -143,7 +143,11 @@ class Bybit:
             session.second(until_ns)
             if session.ending:
                 del self._sessions[session]
-            self._welcome(session)
+        for session, topic in self._hearers.welcome():
+            if topic.kind in ("tickers", "orderbook"):
+                frame = self._whole(topic)
+                self._events += frame.records
+                session.outgoing.append(frame)
         events, self._events = self._events, []
         return events
 
@@ -156,7 +160,7 @@ class Bybit:
     def _trade(self, listed: Listed, trades: Sequence[Trade], now_ns: int) -> None:
         self._ticking[listed] = self._growing[listed] = None
         topic = Topic("publicTrade", "", listed.native)
-        if topic not in self._hearers.followed:
+        if listed.trades not in self._hearers.followed:
             return
         for begin in range(0, len(trades), TRADES_A_FRAME):
             self._tell(topic, listed.traded(trades[begin : begin + TRADES_A_FRAME], self._seq, now_ns))
@@ -226,16 +230,7 @@ class Bybit:
 
     def _say(self, topic: Topic, frame: Frame) -> None:
         for session in self._hearers.of.get(topic, ()):
-            if topic not in session.fresh:
-                session.outgoing.append(frame)
-
-    def _welcome(self, session: Session) -> None:
-        fresh, session.fresh = session.fresh, []
-        for topic in fresh:
-            if topic in session.topics:
-                frame = self._whole(topic)
-                self._events += frame.records
-                session.outgoing.append(frame)
+            session.outgoing.append(frame)
 
     def _whole(self, topic: Topic) -> Frame:
         listed = self._hearers.listed[topic.symbol]

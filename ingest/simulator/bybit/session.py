@@ -1,11 +1,12 @@
 """One connection's requests: subscribe, unsubscribe, ping; one answer to each, and one bad topic refuses them all."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from ingest.simulator import hearers
 from ingest.simulator.bybit.depth import EVERY_NS
 from ingest.simulator.bybit.frames import INTERVALS, Listed, encode
 from ingest.simulator.venue import CUT, Close, Frame
@@ -33,14 +34,12 @@ class _Refused(Exception):
     """The whole request, in the exchange's words."""
 
 
-class Hearers:
-    """Who hears what, what was ever asked for, and who has just come and waits for a snapshot."""
+class Hearers(hearers.Hearers[Topic, "Session"]):
+    """All symbols, and who hears what of them."""
 
     def __init__(self, listed: Iterable[Listed]) -> None:
+        super().__init__(self.stream)
         self.listed: Mapping[str, Listed] = {each.native: each for each in listed}
-        self.of: dict[Topic, list[Session]] = {}
-        self.followed: set[Topic] = set()
-        self.refused: set[str] = set()
 
     def stream(self, topic: Topic) -> str:
         """Ours, that it belongs to."""
@@ -66,39 +65,22 @@ class Hearers:
             raise _Refused(f"Invalid symbol :[{name}]")
         return topic
 
-    def join(self, session: "Session", topic: Topic) -> None:
-        """The session hears this from now on."""
-        session.topics[topic] = None
-        self.of.setdefault(topic, []).append(session)
-        self.followed.add(topic)
-
-    def leave(self, session: "Session", topic: Topic) -> None:
-        """It no longer hears it."""
-        if topic in session.topics:
-            del session.topics[topic]
-            self.of[topic].remove(session)
-            if not self.of[topic]:
-                del self.of[topic]
-
 
 class Session:
     """One connection."""
 
-    def __init__(self, hearers: Hearers, number: int, now_ns: int) -> None:
+    def __init__(self, known: Hearers, number: int, now_ns: int) -> None:
         self.outgoing: deque[Frame] = deque()
         self.ending: Close | None = None
         self.mute = False
         self.topics: dict[Topic, None] = {}
-        self.fresh: list[Topic] = []
-        """Whose snapshots are still to be told."""
-        self._hearers = hearers
+        self._hearers = known
         self._conn_id = f"0b7e41d2-5c19-4a6f-9e30-{number:012x}"
         self._pinged_ns = now_ns
 
     def leave(self) -> None:
         """It hears nothing any more."""
-        for topic in tuple(self.topics):
-            self._hearers.leave(self, topic)
+        self._leave(tuple(self.topics))
 
     def beat(self, now_ns: int) -> Close | None:
         """Pings of the protocol are answered, and count for nothing."""
@@ -141,8 +123,7 @@ class Session:
         if len(names) > ARGS:
             raise _Refused(f"args size >{ARGS}")
         if op == "unsubscribe":
-            for topic in [topic for topic in self.topics if str(topic) in names]:
-                self._hearers.leave(self, topic)
+            self._leave([topic for topic in self.topics if str(topic) in names])
             return
         topics = [self._hearers.find(name) for name in names]
         for i, topic in enumerate(topics):
@@ -151,9 +132,13 @@ class Session:
         if sum(len(str(topic)) for topic in (*self.topics, *topics)) > ARGS_LENGTH:
             raise _Refused(f"args length >{ARGS_LENGTH}")
         for topic in topics:
+            self.topics[topic] = None
             self._hearers.join(self, topic)
-            if topic.kind in ("tickers", "orderbook"):
-                self.fresh.append(topic)
+
+    def _leave(self, topics: Sequence[Topic]) -> None:
+        self._hearers.leave(self, topics)
+        for topic in topics:
+            del self.topics[topic]
 
     def _said(self, words: str, op: str) -> dict[str, Any]:
         return {"success": False, "ret_msg": words, "conn_id": self._conn_id, "op": op}

@@ -25,6 +25,12 @@ class TradesWanted(Struct, frozen=True):
     first: int | None
 
 
+class OlderTradesWanted(Struct, frozen=True):
+    """A page of the trades right before this id, by REST."""
+
+    before: int
+
+
 class CandlesWanted(Struct, frozen=True):
     """A page of candles that open at this time or later, by REST."""
 

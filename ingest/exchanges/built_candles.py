@@ -11,7 +11,7 @@ from ingest.contract.keys import StreamKey
 from ingest.exchanges.candles import BACKFILLED_CANDLES, Candles, Interval, flat
 from ingest.exchanges.exchange import Standing
 from ingest.exchanges.session import Session
-from ingest.exchanges.topic import OlderTradesWanted, Wanted
+from ingest.exchanges.topic import CandlesWanted, OlderTradesWanted, Question, Wanted
 from ingest.exchanges.whole_trades import Counted, WholeTrades
 
 GRACE_NS: Final = 2_000_000_000
@@ -94,12 +94,16 @@ class BuiltCandles:
     said: REST is asked for its candle once the next one is heard, and if there is none it is registered as lost.
     """
 
-    def __init__(self, key: StreamKey, session: Session, position: str | None, now_ns: int) -> None:
+    def __init__(
+        self, key: StreamKey, session: Session, position: str | None, now_ns: int, family: "TradeCandles"
+    ) -> None:
         """`position` is as of Candles; without one it begins with the interval that is now."""
+        self._family = family
         self._interval = key.interval or ""
         begin_ms = begin_of(self._interval, now_ns // _MS)
         self._candles = Candles(key, session, str(begin_ms - 1) if position is None else position)
         self._length_ms = INTERVALS[self._interval]
+        self._asked: set[type[Question]] = set()
         self._id = 0
         self._ns = 0
         self._open_ms = 0
@@ -124,11 +128,13 @@ class BuiltCandles:
 
     def due(self) -> int:
         """When something is next wanted."""
-        return self._candles.due()
+        return min(self._candles.due(), self._family.trades.due())
 
     def wants(self, now_ns: int) -> list[Wanted]:
-        """As of Candles."""
-        return self._candles.wants(now_ns)
+        """As of Candles; or trades that are missing, for the whole family."""
+        wanted = [*self._candles.wants(now_ns), *self._family.trades.wants(now_ns)]
+        self._asked |= {type(want) for want in wanted if isinstance(want, OlderTradesWanted | CandlesWanted)}
+        return wanted
 
     def located(self, standing: Standing | None, now_ns: int) -> list[Event]:
         """As of Candles."""
@@ -140,11 +146,26 @@ class BuiltCandles:
 
     def fetched(self, rows: Sequence[Interval], now_ns: int) -> list[Event]:
         """As of Candles."""
+        self._asked.discard(CandlesWanted)
         return self._candles.fetched(rows, now_ns)
 
+    def page(self, rows: Sequence[tuple[int, Trade]], now_ns: int) -> list[Event]:
+        """Trades right before the id that was asked for, oldest first; what the whole family makes of them."""
+        self._asked.discard(OlderTradesWanted)
+        return self._family.count(self._family.trades.page(rows, now_ns), now_ns)
+
     def failed(self, reason: str, now_ns: int) -> list[Event]:
-        """As of Candles."""
-        return self._candles.failed(reason, now_ns)
+        """No usable answer came, to whatever it was."""
+        asked, self._asked = self._asked, set()
+        events = self._candles.failed(reason, now_ns) if CandlesWanted in asked else []
+        if OlderTradesWanted in asked:
+            events += self._family.count(self._family.trades.failed(now_ns), now_ns)
+        return events
+
+    def leave(self, now_ns: int) -> None:
+        """It is let go: another one has to ask for what it asked for."""
+        if OlderTradesWanted in self._asked:
+            self._family.trades.unanswered(now_ns)
 
     def needs_from(self) -> int:
         """From when on its trades are wanted."""
@@ -198,49 +219,34 @@ class BuiltCandles:
 
 
 class TradeCandles:
-    """One symbol's candles, of as many intervals as are wanted, from the same trades."""
+    """One symbol's candles, a family of as many intervals as are wanted, from the same trades."""
 
     def __init__(self) -> None:
-        self._trades = WholeTrades()
+        self.trades = WholeTrades()
         self._topics: dict[StreamKey, BuiltCandles] = {}
 
     def add(self, key: StreamKey, session: Session, position: str | None, now_ns: int) -> BuiltCandles:
         """One more interval; see there."""
-        topic = self._topics[key] = BuiltCandles(key, session, position, now_ns)
+        topic = self._topics[key] = BuiltCandles(key, session, position, now_ns, self)
         from_ns = min(each.needs_from() for each in self._topics.values())
-        self._trades.begin(from_ns, now_ns)
+        self.trades.begin(from_ns, now_ns)
         return topic
 
-    def drop(self, key: StreamKey) -> bool:
-        """One less. Whether none is left."""
-        self._topics.pop(key, None)
-        return not self._topics
-
-    def due(self) -> int:
-        """When something is next wanted of its trades."""
-        return self._trades.due()
-
-    def wants(self, now_ns: int) -> list[OlderTradesWanted]:
-        """Trades that are missing."""
-        return self._trades.wants(now_ns)
+    def drop(self, key: StreamKey, now_ns: int) -> None:
+        """One less."""
+        if topic := self._topics.pop(key, None):
+            topic.leave(now_ns)
 
     def trade(self, trade_id: int, trade: Trade, now_ns: int) -> list[Event]:
-        """A live trade; or the newest from before it was listened, to begin with."""
-        return self._count(self._trades.trade(trade_id, trade, now_ns), now_ns)
-
-    def page(self, rows: Sequence[tuple[int, Trade]], now_ns: int) -> list[Event]:
-        """Some that were wanted, oldest first."""
-        return self._count(self._trades.page(rows, now_ns), now_ns)
-
-    def failed(self, now_ns: int) -> list[Event]:
-        """No usable answer came."""
-        return self._count(self._trades.failed(now_ns), now_ns)
+        """A live trade; or the newest from before anybody listened, to begin with."""
+        return self.count(self.trades.trade(trade_id, trade, now_ns), now_ns)
 
     def stands_at(self, trade_id: int, exchange_ns: int, now_ns: int) -> list[Event]:
         """The exchange says that this is its newest trade, as of then."""
-        if not self._trades.stands_at(trade_id, now_ns):
+        if not self.trades.stands_at(trade_id, now_ns):
             return []
         return [event for topic in self._topics.values() for event in topic.complete(exchange_ns, now_ns)]
 
-    def _count(self, counted: Iterable[Counted], now_ns: int) -> list[Event]:
+    def count(self, counted: Iterable[Counted], now_ns: int) -> list[Event]:
+        """Trades in their turn, to each interval."""
         return [event for each in counted for topic in self._topics.values() for event in topic.count(each, now_ns)]

@@ -41,7 +41,7 @@ class SubscriptionWanted(Struct, frozen=True):
     """Once more: nothing comes, although there is something."""
 
 
-Question = BookWanted | TradesWanted | CandlesWanted | SubscriptionWanted
+Question = BookWanted | TradesWanted | OlderTradesWanted | CandlesWanted | SubscriptionWanted
 """What the exchange is to be asked for, one way or another."""
 Wanted = Question | Locate | Event
 """An event is to be said as it is: it had to wait for its time."""

@@ -62,6 +62,11 @@ class WholeTrades:
         self._asked, self._ask_at = True, NEVER
         return [OlderTradesWanted(upper)]
 
+    def unanswered(self, now_ns: int) -> None:
+        """Nobody waits for an answer any more."""
+        if self._asked:
+            self._asked, self._ask_at = False, now_ns
+
     def begin(self, from_ns: int, now_ns: int) -> None:
         """They are wanted from then on, perhaps once more."""
         self.last = None

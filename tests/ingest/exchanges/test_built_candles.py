@@ -90,11 +90,8 @@ class Play:
 
     def pass_to(self, until_ns):
         """Whatever is wanted is answered, on the moment or never."""
-        while (due := min(self.made.due(), *(topic.due() for topic in self.topics.values()))) <= until_ns:
+        while (due := min(topic.due() for topic in self.topics.values())) <= until_ns:
             self.now_ns = max(self.now_ns, due)
-            for want in self.made.wants(self.now_ns):
-                rows = self.market.page(want.before, self.now_ns, self.size)
-                self.said += self.made.page(rows, self.now_ns) if self._answered() else self.made.failed(self.now_ns)
             for topic in self.topics.values():
                 self._attend(topic)
         self.now_ns = until_ns
@@ -115,6 +112,10 @@ class Play:
                 case Locate():
                     self.said += topic.located(Standing("g", 1, topic.position), self.now_ns)
                 case CandlesWanted():
+                    self.said += topic.failed("none", self.now_ns)
+                case OlderTradesWanted(before=before) if self._answered():
+                    self.said += topic.page(self.market.page(before, self.now_ns, self.size), self.now_ns)
+                case OlderTradesWanted():
                     self.said += topic.failed("none", self.now_ns)
 
     def of(self, interval):
@@ -189,8 +190,9 @@ def test_an_interval_whose_trades_cannot_be_had_is_asked_for_by_rest_once_the_ne
     made = TradeCandles()
     topic = made.add(key("1m"), Session("x"), str(BEGIN_NS // MS - 1), BEGIN_NS)
     heard = made.trade(7, trade(BEGIN_NS + 70 * S), BEGIN_NS + 70 * S)
-    for _ in range(4):
-        heard += made.failed(BEGIN_NS + 70 * S)
+    for i in range(4):
+        assert topic.wants(BEGIN_NS + (70 + 2 * i) * S) == [OlderTradesWanted(7)]
+        heard += topic.failed("none", BEGIN_NS + (70 + 2 * i) * S)
     heard += made.trade(8, trade(BEGIN_NS + 121 * S, "4"), BEGIN_NS + 121 * S)
     looks = []
     for wait in (1, 2):
@@ -243,9 +245,9 @@ def test_an_interval_that_is_asked_for_later_is_whole_from_the_first_one_too():
     made.trade(7, trade(BEGIN_NS - S), BEGIN_NS)
     for i in (8, 9):
         made.trade(i, trade(BEGIN_NS + i * S, str(i)), BEGIN_NS + i * S)
-    made.add(key("1m"), Session("x"), None, BEGIN_NS + 9 * S)
-    wants = made.wants(BEGIN_NS + 9 * S)
-    said = made.page([(7, trade(BEGIN_NS - S)), (8, trade(BEGIN_NS + 8 * S, "8"))], BEGIN_NS + 9 * S)
+    topic = made.add(key("1m"), Session("x"), None, BEGIN_NS + 9 * S)
+    wants = topic.wants(BEGIN_NS + 9 * S)
+    said = topic.page([(7, trade(BEGIN_NS - S)), (8, trade(BEGIN_NS + 8 * S, "8"))], BEGIN_NS + 9 * S)
     said += made.stands_at(9, BEGIN_NS + 62 * S, BEGIN_NS + 63 * S)
     minutes = closed([event for event in said if event.key == key("1m")])
     assert (wants, minutes) == (

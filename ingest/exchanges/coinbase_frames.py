@@ -5,7 +5,7 @@ https://docs.cdp.coinbase.com/exchange/websocket-feed/channels
 
 from collections.abc import Iterable
 from itertools import chain
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -22,6 +22,7 @@ Side = Literal["buy", "sell"]
 class Match(Struct, tag_field="type", tag="match"):
     """`matches`. The side is the maker's."""
 
+    feed: ClassVar[str] = "matches"
     trade_id: Id
     side: Side
     size: str
@@ -40,6 +41,7 @@ class Ticker(Struct, tag_field="type", tag="ticker"):
     The side, which nobody here asks for, is the taker's.
     """
 
+    feed: ClassVar[str] = "ticker"
     product_id: str
     sequence: Id
     price: str | None = None
@@ -59,6 +61,7 @@ class Ticker(Struct, tag_field="type", tag="ticker"):
 class Whole(Struct, tag_field="type", tag="snapshot"):
     """`level2_batch`: once behind a subscription, the whole book."""
 
+    feed: ClassVar[str] = "level2_batch"
     product_id: str
     bids: list[Level]
     asks: list[Level]
@@ -68,6 +71,7 @@ class Whole(Struct, tag_field="type", tag="snapshot"):
 class Changes(Struct, tag_field="type", tag="l2update"):
     """`level2_batch`: [side, price, new size] of the last 50 ms, in their order; the size zero removes."""
 
+    feed: ClassVar[str] = "level2_batch"
     product_id: str
     changes: list[tuple[Side, str, str]]
     time: str | None = None
@@ -76,6 +80,7 @@ class Changes(Struct, tag_field="type", tag="l2update"):
 class Heartbeat(Struct, tag_field="type", tag="heartbeat"):
     """`heartbeat`: each second."""
 
+    feed: ClassVar[str] = "heartbeat"
     product_id: str
     time: str
     last_trade_id: Id = 0
@@ -101,9 +106,11 @@ class Refusal(Struct, tag_field="type", tag="error"):
     reason: str = ""
 
 
-Frame = Match | LastMatch | Ticker | Whole | Changes | Heartbeat | Subscriptions | Refusal
+Data = Match | LastMatch | Ticker | Whole | Changes | Heartbeat
+Frame = Data | Subscriptions | Refusal
 
-read: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
+_decoder: msgspec.json.Decoder[Frame] = msgspec.json.Decoder(Frame)
+read = _decoder.decode
 
 
 class Known(Struct, frozen=True):

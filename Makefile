@@ -53,6 +53,25 @@ soak: $(READY)  ## Ten minutes of an exchange that misbehaves every five seconds
 	@$(BIN)/python -m tests.chaos.soak --seconds $(SECONDS_OF_SOAK)
 SECONDS_OF_SOAK = $(if $(filter environment command line,$(origin SECONDS)),$(SECONDS),600)
 
+.PHONY: up
+up:  ## The bus in containers: make up PROFILES="binance kraken"; make up SIM=1 with simulated exchanges
+	@$(COMPOSE) $(UP) up --detach --build --wait
+
+.PHONY: down
+down:  ## Stop the containers; what they wrote stays, on the volumes
+	@$(COMPOSE) --profile '*' down --timeout 30
+
+.PHONY: logs
+logs:  ## What the containers say, as they say it
+	@$(COMPOSE) --profile '*' logs --follow --tail 50
+COMPOSE = docker compose --file deploy/compose.yaml
+PROFILES ?= binance
+UP = $(if $(SIM),--env-file deploy/env/sim.env,$(PROFILES:%=--profile %))
+
+.PHONY: compose-test
+compose-test: $(READY)  ## Build the containers, break them, audit them; COMPOSE_BUILD names what builds, if not docker compose
+	@COMPOSE_TEST=1 $(BIN)/python -m pytest -rs tests/deploy/test_compose.py
+
 .PHONY: test
 test: $(READY)  ## All tests
 	@$(BIN)/python -m pytest

@@ -56,6 +56,11 @@ class Worker:
         """Those that there are now."""
         return self._listening.connections if self._listening else ()
 
+    @property
+    def listens(self) -> bool:
+        """Whether it is past its start: it knows what the exchange trades, and has connections as it needs them."""
+        return self._listening is not None
+
     async def run(self, stopping: asyncio.Event) -> None:
         """Until asked to stop, and what was heard is written.
 

@@ -224,12 +224,15 @@ class TradeCandles:
     def __init__(self) -> None:
         self.trades = WholeTrades()
         self._topics: dict[StreamKey, BuiltCandles] = {}
+        self._known = False
+        """Whether there were trades before, by what stands on the bus."""
 
     def add(self, key: StreamKey, session: Session, position: str | None, now_ns: int) -> BuiltCandles:
         """One more interval; see there."""
+        self._known = self._known or position is not None
         topic = self._topics[key] = BuiltCandles(key, session, position, now_ns, self)
         from_ns = min(each.needs_from() for each in self._topics.values())
-        self.trades.begin(from_ns, now_ns)
+        self.trades.begin(from_ns, now_ns, known=self._known)
         return topic
 
     def drop(self, key: StreamKey, now_ns: int) -> None:

@@ -24,7 +24,7 @@ class Counted(NamedTuple):
     """Its time, which never goes back from one trade to the next."""
     trade: Trade
     joined: bool
-    """Whether all trades before it are known, back to the one before, or it is the first of all."""
+    """Whether the one before it is known, too, or it is the first of all."""
 
 
 class WholeTrades:
@@ -39,6 +39,7 @@ class WholeTrades:
         self.last: int | None = None
         """The newest in turn; None while the beginning is looked for."""
         self._from_ns = 0
+        self._had_some = False
         self._ns = 0
         self._newest: tuple[int, Trade] | None = None
         self._waiting: dict[int, Trade] = {}
@@ -67,10 +68,11 @@ class WholeTrades:
         if self._asked:
             self._asked, self._ask_at = False, now_ns
 
-    def begin(self, from_ns: int, now_ns: int) -> None:
-        """They are wanted from then on, perhaps once more."""
+    def begin(self, from_ns: int, now_ns: int, *, known: bool) -> None:
+        """They are wanted from then on, perhaps once more. `known` if there certainly were some before."""
         self.last = None
         self._from_ns = from_ns
+        self._had_some = known or self._newest is not None
         self._ns = self._told = 0
         if self._newest:
             self._waiting.setdefault(*self._newest)
@@ -82,7 +84,7 @@ class WholeTrades:
             if _time(trade) <= self._ns:
                 return []
             self.last = None  # newer under an older id: the exchange has begun to count anew
-            self._from_ns = self._ns
+            self._from_ns, self._had_some = self._ns, True
             self._waiting.clear()
             self._told = 0
         self._waiting.setdefault(trade_id, trade)
@@ -117,7 +119,8 @@ class WholeTrades:
                 self._waiting[trade_id] = structs.replace(trade, backfilled=True)
                 upper = trade_id
         if upper == before:
-            return self.failed(now_ns)
+            nothing_older = self.last is None and not rows and not self._had_some
+            return self._pass_over(now_ns, joined=True) if nothing_older else self.failed(now_ns)
         self._attempts = 0
         self._fetched += before - upper
         if self._fetched >= FETCHED_TRADES and upper - 1 != self.last:
@@ -139,22 +142,21 @@ class WholeTrades:
             return min(self._waiting)
         return self._told + 1 if self.last is not None and self._told > self.last else None
 
-    def _pass_over(self, now_ns: int) -> list[Counted]:
-        """Go on with what waits, whatever was before it."""
+    def _pass_over(self, now_ns: int, *, joined: bool = False) -> list[Counted]:
+        """Go on with what waits, whatever was before it; or if `joined`, because nothing was."""
         self._told = self._attempts = self._fetched = 0
         self._ask_at = NEVER
         if not self._waiting:
             return []
-        first = min(self._waiting)
-        self._joined = first == 1
-        self.last = first - 1
+        self._joined = joined
+        self.last = min(self._waiting) - 1
         return self._turn(now_ns)
 
     def _turn(self, now_ns: int, again_ns: int = HOLD_NS) -> list[Counted]:
         """What waited and now follows. For the rest is asked in a while: it may be on its way."""
         first = self._upper()
-        if self.last is None and first and (first == 1 or _time(self._waiting[first]) < self._from_ns):
-            self.last, self._joined = first - 1, first == 1
+        if self.last is None and first and _time(self._waiting[first]) < self._from_ns:
+            self.last, self._joined = first - 1, False
         counted: list[Counted] = []
         while self.last is not None and (trade := self._waiting.pop(self.last + 1, None)):
             self.last += 1

@@ -12,6 +12,7 @@ import msgspec
 
 from ingest.contract.keys import StreamKey
 from ingest.simulator import ledger
+from ingest.simulator.bars import INTERVALS, MONTH
 from ingest.simulator.book import Changes
 from ingest.simulator.listings import UNIT, decimal
 from ingest.simulator.market import Pair, Trade
@@ -30,14 +31,20 @@ class Listed:
         self.pair = pair
         self.product = listing.symbol.replace("/", "-")
         self.price_places = len(str(UNIT // listing.tick)) - 1
-        self.trades, self.ticker, self.book = self.keys = tuple(
-            str(StreamKey("coinbase", channel, listing.symbol)) for channel in ("trades", "ticker", "orderbook")
-        )
+        self.trades = self._key("trades")
+        self.ticker = self._key("ticker")
+        self.book = self._key("orderbook")
 
     @property
     def sequence(self) -> int:
         """Of everything that happens to the product."""
         return self.pair.book.update_id
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All streams that come of it; of candles it says nothing, whoever hears the trades can make them."""
+        candles = (self._key(f"candles-{interval}") for interval, length in INTERVALS.items() if length != MONTH)
+        return (self.trades, self.ticker, self.book, *candles)
 
     def price(self, ticks: int) -> str:
         """`61250.10`"""
@@ -146,6 +153,9 @@ class Listed:
     def levels(self, levels: Iterable[tuple[int, int]]) -> list[tuple[str, str]]:
         """[price, size]; a size of zero removes."""
         return [(self.price(ticks), self.amount(lots)) for ticks, lots in levels]
+
+    def _key(self, channel: str) -> str:
+        return str(StreamKey("coinbase", channel, self.pair.listing.symbol))
 
     def _trade_record(self, trade: Trade) -> ledger.Trade:
         return ledger.Trade(

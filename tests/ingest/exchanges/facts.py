@@ -67,6 +67,16 @@ FACTS: Mapping[str, Facts] = {
         symbols=("BTC/USDT", "ETH/USDT"),
         cannot={"checksum": "its books have ids and no checksums"},
     ),
+    "coinbase": Facts(
+        symbols=("BTC/USD", "ETH/USD"),
+        closes_within_s=5,
+        proves_books=False,
+        cannot={
+            "checksum": "its books have neither ids nor checksums",
+            "stale-snapshot": "snapshots come by the socket, with the changes that follow them",
+            "candles": "they are made of its trades, and of what strikes those",
+        },
+    ),
     "kraken": Facts(
         symbols=("BTC/USD", "ETH/USD"),
         closes_within_s=10,

@@ -80,6 +80,13 @@ test: $(READY)  ## All tests
 unit: $(READY)  ## The tests that need no servers of their own and take under half a minute
 	@$(BIN)/python -m pytest -m 'not slow'
 
+.PHONY: fuzz
+fuzz: $(READY)  ## Fifty thousand wild inputs for each exchange, other ones each time: CASES=1000 SEED=7 make fuzz
+	@echo "SEED=$(SEED) CASES=$(CASES) make fuzz plays these again"
+	@CASES=$(CASES) $(BIN)/python -m pytest --hypothesis-seed=$(SEED) tests/ingest/exchanges/test_any_bytes.py
+CASES ?= 50000
+SEED := $(or $(SEED),$(shell echo $$RANDOM))
+
 .PHONY: check
 check: $(READY)  ## Lint, types, layering
 	@$(BIN)/ruff check .
@@ -88,8 +95,8 @@ check: $(READY)  ## Lint, types, layering
 	@$(BIN)/lint-imports --no-logo
 
 .PHONY: readme
-readme: $(READY)  ## Write README's settings tables anew
-	@$(BIN)/python -m deploy.settings_tables
+readme: $(READY)  ## Write README's tables anew
+	@$(BIN)/python -m deploy.readme
 
 .PHONY: format
 format: $(READY)  ## Put the code into its form

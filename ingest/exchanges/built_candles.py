@@ -9,10 +9,10 @@ from msgspec import Struct
 from ingest.contract.events import Candle, Event, Trade
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.candles import BACKFILLED_CANDLES, Candles, Interval, flat
-from ingest.exchanges.exchange import Standing
+from ingest.exchanges.exchange import Kept, Standing
 from ingest.exchanges.session import Session
 from ingest.exchanges.topic import CandlesWanted, OlderTradesWanted, Question, Wanted
-from ingest.exchanges.whole_trades import Counted, WholeTrades
+from ingest.exchanges.whole_trades import FETCHED_TRADES, Counted, WholeTrades
 
 GRACE_NS: Final = 2_000_000_000
 """So long after its end an interval waits for trades of its own, if the exchange says that there was none behind it."""
@@ -93,6 +93,13 @@ class BuiltCandles:
     that there was none closes it, a little later. An interval in which trades are missing that cannot be had is not
     said: REST is asked for its candle once the next one is heard, and if there is none it is registered as lost.
     """
+
+    kept = Kept(
+        named=Candles.kept.named,
+        noticed="trade ids follow one another",
+        mended="its trades are fetched by REST, else its candle, else a `gap`",
+        far=f"{FETCHED_TRADES:,} trades, {BACKFILLED_CANDLES:,} intervals",
+    )
 
     def __init__(
         self, key: StreamKey, session: Session, position: str | None, now_ns: int, family: "TradeCandles"

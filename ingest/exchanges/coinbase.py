@@ -3,6 +3,7 @@
 https://docs.cdp.coinbase.com/exchange/websocket-feed/overview
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Final
@@ -10,14 +11,17 @@ from typing import Final
 import msgspec
 from msgspec import structs
 
+from ingest.contract.events import Event
 from ingest.contract.keys import StreamKey
 from ingest.exchanges import coinbase_frames as frames
 from ingest.exchanges.built_candles import INTERVALS, BuiltCandles
 from ingest.exchanges.coinbase_products import Listener
 from ingest.exchanges.coinbase_rest import CandlePage, candle_page, instruments, past_trades
+from ingest.exchanges.counted import CountedBook
 from ingest.exchanges.dense import DenseTrades
 from ingest.exchanges.exchange import (
     NEVER,
+    Feed,
     Fetch,
     Instrument,
     Limit,
@@ -29,6 +33,7 @@ from ingest.exchanges.exchange import (
     Send,
     SkipFrame,
 )
+from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.older_pages import PAGE
 from ingest.exchanges.packing import pack
 from ingest.exchanges.requests import Request, Requests
@@ -47,6 +52,7 @@ _FEEDS: Final = {"trades": "matches", "ticker": "ticker", "orderbook": "level2_b
 _HEARTBEAT: Final = "heartbeat"
 _ALIASES: Final = {"level2_50": "level2_batch"}
 """What it calls some feeds in its answers: batches of 50 ms, not 50 levels."""
+_OF_BOOK: Final = re.compile(rb'\{"type":"(?:l2update|snapshot)","product_id":"([A-Z0-9-]{3,40})"')
 _LIMIT: Final = ("limit", str(PAGE))
 _CANDLES: Final = "candles"
 _NEWEST: Final = "newest"
@@ -64,6 +70,13 @@ class Coinbase:
     limits = Limits(weight=Limit(4, 5), connects=Limit(5, 2), messages=Limit(20, 20))
     wait_after: Mapping[int, float] = {}
     single_writer = frozenset({"orderbook"})
+    feeds: Mapping[str, Feed] = {
+        "trades": Feed(DenseTrades.kept, also="a heartbeat tells of a newer one"),
+        "orderbook": Feed(CountedBook.kept),
+        "ticker": Feed(KnownTicker.kept),
+        "candles": Feed(BuiltCandles.kept),
+    }
+    rotation = ""
 
     def list_instruments(self) -> Fetch:
         """Everything traded, and what was."""
@@ -113,6 +126,7 @@ class CoinbaseVoice:
         )
         self._subscriptions = Subscriptions(self._requests, begins=True)
         self._candle_pages: dict[StreamKey, CandlePage] = {}
+        self._doubts: list[Event] = []
         self._silent_ns = NEVER
 
     def greet(self, now_ns: int) -> None:
@@ -151,13 +165,15 @@ class CoinbaseVoice:
                 case said:
                     return self._hear(said, now_ns)
         except UNREADABLE as bad:
+            self._doubt(frame, now_ns)
             raise SkipFrame(str(bad), frame=frame) from bad
 
     def say(self, now_ns: int) -> Sequence[Output]:
         """A request, and that nothing comes."""
         if now_ns >= self._silent_ns:
             raise Reconnect("not even a heartbeat for ten seconds")
-        said: list[Output] = self._silent(self._subscriptions.silent(now_ns))
+        doubts, self._doubts = self._doubts, []
+        said: list[Output] = [*doubts, *self._silent(self._subscriptions.silent(now_ns))]
         for request in self._requests.ready(now_ns):
             self._subscriptions.said(request)
             said.append(Send(_message(request)))
@@ -165,7 +181,7 @@ class CoinbaseVoice:
 
     def due(self) -> int:
         """When `say` next has something to say."""
-        return min(self._silent_ns, self._requests.due(), self._subscriptions.due())
+        return 0 if self._doubts else min(self._silent_ns, self._requests.due(), self._subscriptions.due())
 
     def acknowledged(self) -> bool:
         """Whether no subscription waits to be said or answered."""
@@ -227,6 +243,13 @@ class CoinbaseVoice:
         self._subscriptions.heard(f"{said.feed} {said.product_id}".encode())
         behind = [f"{feed} {said.product_id}" for feed in listener.silent()]
         return [*events, *self._silent(self._subscriptions.again(behind, now_ns))]
+
+    def _doubt(self, frame: bytes, now_ns: int) -> None:
+        """Nothing else will tell that changes of a book are missing which could not be read."""
+        found = _OF_BOOK.match(frame)
+        listener = self._listeners.get(found[1].decode()) if found else None
+        if listener and listener.book:
+            self._doubts += listener.book.resync("a frame of it makes no sense", now_ns)
 
     # What REST is asked for.
 

@@ -18,6 +18,7 @@ from ingest.exchanges.built_candles import INTERVALS, begin_of
 from ingest.exchanges.candles import Interval, flat
 from ingest.exchanges.coinbase_frames import Id, Side, made
 from ingest.exchanges.exchange import Instrument
+from ingest.exchanges.symbols import by_symbol
 
 _GRANULARITIES_S: Final = (86_400, 21_600, 3_600, 900, 300, 60)
 _MOST_BUCKETS: Final = 300
@@ -36,6 +37,7 @@ class Product(Struct):
     status: str
     min_market_funds: str | None = None
     trading_disabled: bool = False
+    cancel_only: bool = False
 
 
 class PastTrade(Struct):
@@ -66,7 +68,7 @@ _buckets = msgspec.json.Decoder(list[Bucket], float_hook=str).decode
 
 def instruments(body: bytes) -> dict[str, Instrument]:
     """What is traded, by symbol. Raises msgspec.MsgspecError."""
-    return {(i := _instrument(product)).symbol: i for product in _products(body)}
+    return by_symbol(map(_instrument, _products(body)))
 
 
 def past_trades(body: bytes, now_ns: int) -> list[tuple[int, Trade]]:
@@ -148,12 +150,16 @@ def _written(ms: int) -> str:
 
 
 def _instrument(product: Product) -> Instrument:
+    """Of what is delisted nothing comes any more; of what is halted there is a book still."""
+    flags = {"trading_disabled": product.trading_disabled, "cancel_only": product.cancel_only}
+    halts = [flag for flag, on in flags.items() if on]
     return Instrument(
         symbol=f"{product.base_currency}/{product.quote_currency}",
         native=product.id,
-        trading=product.status == "online" and not product.trading_disabled,
-        status="trading_disabled" if product.status == "online" and product.trading_disabled else product.status,
+        trading=product.status == "online",
+        status=halts[0] if halts and product.status == "online" else product.status,
         tick_size=product.quote_increment,
         lot_size=product.base_increment,
         min_notional=product.min_market_funds,
+        halted=bool(halts),
     )

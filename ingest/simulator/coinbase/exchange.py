@@ -1,6 +1,6 @@
 """The Coinbase dialect of a simulated market: who is told what, and when."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -98,6 +98,10 @@ class Coinbase:
     def miscounted(self, frame: Frame) -> bytes | None:
         """There are no checksums."""
         return None
+
+    def halt(self, symbols: Collection[str]) -> None:
+        """These are halted, and no others."""
+        self._market.halt(symbols)
 
     def begin_anew(self) -> None:
         """Count all ids from lower ones: trades, and what is called a sequence."""

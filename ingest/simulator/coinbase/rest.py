@@ -193,7 +193,7 @@ def _product(listed: Listed) -> Any:
         "cancel_only": False,
         "status": "online",
         "status_message": "",
-        "trading_disabled": False,
+        "trading_disabled": listed.pair.halted,
         "fx_stablecoin": False,
         "auction_mode": False,
     }

@@ -15,7 +15,8 @@ from ingest.contract.events import Event
 from ingest.contract.keys import StreamKey
 from ingest.exchanges import coinbase_frames as frames
 from ingest.exchanges.built_candles import INTERVALS, BuiltCandles
-from ingest.exchanges.coinbase_products import Listener
+from ingest.exchanges.by_id import Ask, PagesBack
+from ingest.exchanges.coinbase_products import PAGE, Listener
 from ingest.exchanges.coinbase_rest import CandlePage, candle_page, instruments, past_trades
 from ingest.exchanges.counted import CountedBook
 from ingest.exchanges.dense import DenseTrades
@@ -34,7 +35,6 @@ from ingest.exchanges.exchange import (
     SkipFrame,
 )
 from ingest.exchanges.known_ticker import KnownTicker
-from ingest.exchanges.older_pages import PAGE
 from ingest.exchanges.packing import pack
 from ingest.exchanges.requests import Request, Requests
 from ingest.exchanges.session import Session
@@ -55,8 +55,7 @@ _ALIASES: Final = {"level2_50": "level2_batch"}
 _OF_BOOK: Final = re.compile(rb'\{"type":"(?:l2update|snapshot)","product_id":"([A-Z0-9-]{3,40})"')
 _LIMIT: Final = ("limit", str(PAGE))
 _CANDLES: Final = "candles"
-_NEWEST: Final = "newest"
-"""What the tag of a request is about that is none for the trades from an id on."""
+"""What a stream of candles asks about, unless it asks about trades."""
 
 
 class Coinbase:
@@ -190,11 +189,8 @@ class CoinbaseVoice:
     def ask(self, key: StreamKey, question: Question, now_ns: int) -> Sequence[Output]:
         """Trades and candles by REST; a book begins anew with another subscription."""
         match question:
-            case TradesWanted(first=None):
-                # A page without any bound may be seconds old.
-                return [self._fetch_trades(key, int(self.topics[key].position or 0) + 2, _NEWEST)]
-            case TradesWanted(first=int() as first):
-                return [self._fetch_trades(key, self._listeners[self._native(key)].pages.ask(first))]
+            case TradesWanted(first=first):
+                return [self._fetch_trades(key, self._pages(key).ask(first).before)]
             case OlderTradesWanted(before=before):
                 return [self._fetch_trades(key, before)]
             case CandlesWanted(from_ms=from_ms):
@@ -207,8 +203,6 @@ class CoinbaseVoice:
     def answered(self, key: StreamKey, about: str, answer: bytes, now_ns: int) -> Sequence[Output]:
         """A page of trades or candles."""
         match self.topics[key]:
-            case DenseTrades() as trades if about == _NEWEST:
-                return trades.fetched(past_trades(answer, now_ns), now_ns)
             case DenseTrades() as trades:
                 return self._backfill(key, trades, answer, now_ns)
             case BuiltCandles() as candles if about == _CANDLES:
@@ -253,14 +247,17 @@ class CoinbaseVoice:
 
     # What REST is asked for.
 
-    def _fetch_trades(self, key: StreamKey, before: int, about: str = "") -> Fetch:
-        return Fetch(f"/products/{self._native(key)}/trades", (_LIMIT, ("after", str(before))), 1, tag_of(key, about))
+    def _pages(self, key: StreamKey) -> PagesBack:
+        return self._listeners[self._native(key)].pages
+
+    def _fetch_trades(self, key: StreamKey, before: int | None) -> Fetch:
+        # A page without any bound may be seconds old. What is newer than all that was said comes live, and counts on.
+        bound = int(self.topics[key].position or 0) + 2 if before is None else before
+        return Fetch(f"/products/{self._native(key)}/trades", (_LIMIT, ("after", str(bound))), 1, tag_of(key))
 
     def _backfill(self, key: StreamKey, trades: DenseTrades, answer: bytes, now_ns: int) -> Sequence[Output]:
-        pages = self._listeners[self._native(key)].pages
-        if (before := pages.answered(past_trades(answer, now_ns))) is not None:
-            return [self._fetch_trades(key, before)]
-        return trades.fetched(pages.found, now_ns)
+        came = self._pages(key).came(past_trades(answer, now_ns))
+        return [self._fetch_trades(key, came.before)] if isinstance(came, Ask) else trades.fetched(came, now_ns)
 
     def _ask_candles(self, key: StreamKey, from_ms: int, now_ns: int) -> Sequence[Output]:
         page = candle_page(key.interval or "", from_ms)

@@ -8,16 +8,18 @@ from ingest.contract.keys import StreamKey
 from ingest.contract.numbers import exchange_time
 from ingest.exchanges import coinbase_frames as frames
 from ingest.exchanges.built_candles import TradeCandles
+from ingest.exchanges.by_id import PagesBack
 from ingest.exchanges.counted import CountedBook
 from ingest.exchanges.dense import DenseTrades
 from ingest.exchanges.known_ticker import KnownTicker
-from ingest.exchanges.older_pages import OlderPages
 from ingest.exchanges.session import Session
 from ingest.exchanges.times import nanoseconds
 from ingest.exchanges.topic import Topic
 
 TRADED: Final = ("matches", "ticker")
 """The feeds in which something comes of each trade."""
+PAGE: Final = 1_000
+"""Trades of one answer by REST."""
 _LATE_BEATS: Final = 10
 """So many heartbeats in a row may tell of a trade of which a feed has said nothing."""
 
@@ -30,7 +32,7 @@ class Listener:
         self.ticker: KnownTicker | None = None
         self.book: CountedBook | None = None
         self.candles = TradeCandles()
-        self.pages = OlderPages()
+        self.pages = PagesBack(PAGE)
         self._session = session
         self._heard = dict.fromkeys(TRADED, 0)
         self._late = dict.fromkeys(TRADED, 0)

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from ingest.simulator import hearers
 from ingest.simulator.coinbase.frames import Listed, encode
 from ingest.simulator.venue import CUT, Close, Frame
 
@@ -31,15 +32,12 @@ class _Refused(Exception):
     """The whole request."""
 
 
-class Hearers:
-    """Who hears what, what was ever asked for, and who has just come and waits for what a subscription begins with."""
+class Hearers(hearers.Hearers[Topic, "Session"]):
+    """All products, and who hears what of them."""
 
     def __init__(self, listed: Iterable[Listed]) -> None:
+        super().__init__(self.stream)
         self.listed: Mapping[str, Listed] = {each.product: each for each in listed}
-        self.of: dict[Topic, list[Session]] = {}
-        self.followed: set[str] = set()
-        self.fresh: list[tuple[Session, Topic]] = []
-        self.refused: set[str] = set()
         self.messages: deque[int] = deque(maxlen=MESSAGES_PER_SECOND)
 
     def stream(self, topic: Topic) -> str:
@@ -50,44 +48,25 @@ class Hearers:
 
     def count(self, topic: Topic) -> int:
         """How many subscriptions to it there are."""
-        return len(self.of.get(topic, ())) + sum(each == topic for _, each in self.fresh)
-
-    def welcome(self) -> list[tuple["Session", Topic]]:
-        """Those who have come since the last call; they hear all that is to come."""
-        fresh, self.fresh = self.fresh, []
-        for session, topic in fresh:
-            self.of.setdefault(topic, []).append(session)
-            self.followed.add(self.stream(topic))
-        return fresh
-
-    def leave(self, session: "Session", topics: Iterable[Topic]) -> None:
-        """It no longer hears these."""
-        for topic in topics:
-            session.topics.pop(topic, None)
-            self.fresh = [each for each in self.fresh if each != (session, topic)]
-            hearing = self.of.get(topic, [])
-            if session in hearing:
-                hearing.remove(session)
-            if not hearing:
-                self.of.pop(topic, None)
+        return len(self.of.get(topic, ())) + sum(each == topic for _, each in self._fresh)
 
 
 class Session:
     """One connection."""
 
-    def __init__(self, hearers: Hearers, now_ns: int) -> None:
+    def __init__(self, known: Hearers, now_ns: int) -> None:
         self.outgoing: deque[Frame] = deque()
         self.ending: Close | None = None
         self.mute = False
         self.gone = False
         self.topics: dict[Topic, None] = {}
-        self._hearers = hearers
+        self._hearers = known
         self._born_ns = now_ns
         self._asked = False
 
     def leave(self) -> None:
         """It hears nothing any more."""
-        self._hearers.leave(self, tuple(self.topics))
+        self._hearers.leave(self, self.topics)
         self.gone = True
 
     def beat(self, now_ns: int) -> Close | None:
@@ -129,13 +108,16 @@ class Session:
         topics = self._topics(request, leaving=kind == "unsubscribe")
         if kind == "unsubscribe":
             self._hearers.leave(self, topics)
+            for topic in topics:
+                self.topics.pop(topic, None)
             return
         news = [topic for topic in topics if topic not in self.topics]
         if any(self._hearers.count(topic) >= MOST_OF_ONE for topic in news):
             raise _Refused("subscription limit exceeded")
         self._asked = True
         self.topics.update(dict.fromkeys(news))
-        self._hearers.fresh += [(self, topic) for topic in news]
+        for topic in news:
+            self._hearers.join(self, topic)
 
     def _topics(self, request: dict[str, Any], *, leaving: bool) -> list[Topic]:
         """All that a request names; to leave, a channel alone is enough. Raises _Refused."""

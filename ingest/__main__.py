@@ -61,6 +61,7 @@ class Simulated(StrEnum):
 
     BINANCE = "binance"
     BYBIT = "bybit"
+    COINBASE = "coinbase"
     KRAKEN = "kraken"
 
 

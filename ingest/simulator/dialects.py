@@ -5,6 +5,7 @@ from typing import Protocol
 
 from ingest.simulator.binance.exchange import Binance
 from ingest.simulator.bybit.exchange import Bybit
+from ingest.simulator.coinbase.exchange import Coinbase
 from ingest.simulator.kraken.exchange import Kraken
 from ingest.simulator.market import Market
 from ingest.simulator.venue import Dialect
@@ -17,4 +18,4 @@ class Speaks(Protocol):
         """The whole exchange."""
 
 
-DIALECTS: Mapping[str, Speaks] = {"binance": Binance, "bybit": Bybit, "kraken": Kraken}
+DIALECTS: Mapping[str, Speaks] = {"binance": Binance, "bybit": Bybit, "coinbase": Coinbase, "kraken": Kraken}

@@ -4,7 +4,7 @@ https://bybit-exchange.github.io/docs/v5/ws/connect
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
 import msgspec
@@ -34,6 +34,7 @@ from ingest.exchanges.opaque import OpaqueTrades
 from ingest.exchanges.packing import pack
 from ingest.exchanges.pushed import PushedBook
 from ingest.exchanges.requests import Request, Requests
+from ingest.exchanges.routes import Hearer, Routes
 from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Silent, Subscriptions
 from ingest.exchanges.symbols import by_symbol
@@ -118,8 +119,7 @@ class BybitVoice:
         self._instruments = instruments
         self._positions = positions
         self._session = session
-        self._routes: dict[bytes, Callable[[bytes, int], Sequence[Event]]] = {}
-        self._keys: dict[str, StreamKey] = {}
+        self._routes = Routes()
         self._requests = Requests(
             names_per_message=_TOPICS_PER_MESSAGE, every_ns=_MESSAGE_EVERY_NS, answered_within_ns=_ANSWER_WITHIN_NS
         )
@@ -136,9 +136,9 @@ class BybitVoice:
         self._subscriptions.want({name: _silent_after_ns(name) for name in names})
 
     def unsubscribe(self, streams: Sequence[StreamKey], now_ns: int) -> None:
-        """Frames that are still on the way are not unknown, but unheard."""
+        """All their topics."""
         names = [name for key in streams for name in self._names(key)]
-        self._routes.update(dict.fromkeys((name.encode() for name in names), _unheard))
+        self._routes.let_go(names)
         for key in streams:
             self.topics.pop(key, None)
         self._subscriptions.drop(names)
@@ -147,15 +147,17 @@ class BybitVoice:
         """A frame: data of a topic, or the answer to a request."""
         if frame.startswith(_PREFIX):
             name = frame[len(_PREFIX) : frame.find(b'"', len(_PREFIX))]
-            if route := self._routes.get(name):
-                return self._hear(route, name, frame, now_ns)
+            if name in self._routes:
+                self._subscriptions.heard(name)
+                return self._routes.hear(name, frame, now_ns)
         try:
             head = read_head(frame)
         except UNREADABLE as bad:
             raise SkipFrame(f"not a frame of this exchange: {bad}", frame=frame) from bad
         if head.topic:
             name = head.topic.encode()
-            return self._hear(self._routes.get(name, _unknown), name, frame, now_ns)
+            self._subscriptions.heard(name)
+            return self._routes.hear(name, frame, now_ns)
         return self._answer(head, frame, now_ns)
 
     def say(self, now_ns: int) -> Sequence[Output]:
@@ -207,41 +209,31 @@ class BybitVoice:
         """The topics of `key`, now routed to who understands their frames."""
         native, position = self._instruments[key.symbol].native, self._positions.get(key)
         names = self._names(key)
-        routes: list[Callable[[bytes, int], Sequence[Event]]]
+        hearers: list[Hearer]
         topic: Topic
         match key.channel:
             case "orderbook":
                 topic = PushedBook(key, self._session, position, _DEPTH)
-                routes = [Books(native, topic).hear]
+                hearers = [Books(native, topic).hear]
             case "trades":
                 topic = OpaqueTrades(key, self._session, position)
-                routes = [Trades(native, topic).hear]
+                hearers = [Trades(native, topic).hear]
             case "ticker":
                 topic = KnownTicker(key, self._session, position)
                 tickers = Tickers(native, topic)
-                routes = [tickers.hear_best, tickers.hear_day]
+                hearers = [tickers.hear_best, tickers.hear_day]
             case _:
                 topic = Candles(key, self._session, position)
-                routes = [Klines(INTERVALS[key.interval or ""], topic).hear]
+                hearers = [Klines(INTERVALS[key.interval or ""], topic).hear]
         self.topics[key] = topic
-        self._keys.update(dict.fromkeys(names, key))
-        self._routes.update(zip((name.encode() for name in names), routes, strict=True))
+        self._routes.open(key, dict(zip(names, hearers, strict=True)))
         return names
 
     def _names(self, key: StreamKey) -> Sequence[str]:
         return _names(key, self._instruments[key.symbol].native)
 
     def _silent(self, silent: Silent) -> Notice:
-        return silent.told_of(self._keys[silent.name])
-
-    def _hear(
-        self, route: Callable[[bytes, int], Sequence[Event]], name: bytes, frame: bytes, now_ns: int
-    ) -> Sequence[Event]:
-        self._subscriptions.heard(name)
-        try:
-            return route(frame, now_ns)
-        except UNREADABLE as bad:
-            raise SkipFrame(str(bad), stream=name.decode(errors="replace"), frame=frame) from bad
+        return silent.told_of(self._routes.keys[silent.name])
 
     def _answer(self, head: Head, frame: bytes, now_ns: int) -> Sequence[Output]:
         """One to each request, which names none of its topics; of a refusal, the first that is to blame."""
@@ -258,8 +250,7 @@ class BybitVoice:
 
     def _confirmed(self, request: Request, now_ns: int) -> Sequence[Event]:
         names = self._subscriptions.confirmed(request, now_ns)
-        opened = [key for key in map(self._keys.__getitem__, names) if self._names(key)[0] in names]
-        return list(chain.from_iterable(self.topics[key].open(now_ns) for key in opened))
+        return list(chain.from_iterable(self.topics[key].open(now_ns) for key in self._routes.opened_by(names)))
 
     def _refused(self, request: Request, reason: str, now_ns: int) -> Sequence[Output]:
         """One topic refuses its whole message: the others are asked for again, and those that stand do so."""
@@ -269,7 +260,7 @@ class BybitVoice:
             request = msgspec.structs.replace(request, names=tuple(blamed))
         if "already subscribed" in reason:
             return self._confirmed(request, now_ns)
-        bad = [self._keys[name] for name in self._subscriptions.refused(request, reason)]
+        bad = [self._routes.keys[name] for name in self._subscriptions.refused(request, reason)]
         self.unsubscribe(bad, now_ns)
         return [Notice(key, "refused", reason[:256]) for key in bad]
 
@@ -277,14 +268,6 @@ class BybitVoice:
         about = {"category": "spot", "symbol": self._instruments[key.symbol].native, **params}
         texts = tuple((name, str(value)) for name, value in about.items())
         return Fetch(f"/v5/market/{what}", texts, 1, tag_of(key))
-
-
-def _unheard(_frame: bytes, _now_ns: int) -> Sequence[Event]:
-    return ()
-
-
-def _unknown(_frame: bytes, _now_ns: int) -> Sequence[Event]:
-    raise ValueError("a topic that nobody subscribed to")
 
 
 def _names(key: StreamKey, native: str) -> Sequence[str]:

@@ -1,13 +1,13 @@
 """Who hears what Bybit says of one symbol."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Protocol
 
 from ingest.contract.events import Delta, Event
 from ingest.exchanges import bybit_frames as frames
-from ingest.exchanges.book import Level
-from ingest.exchanges.candles import Interval
+from ingest.exchanges.hearing import HearsCandles, HearsTickers
+from ingest.exchanges.pushed import Whole
 from ingest.exchanges.steps import Told
 
 
@@ -21,36 +21,11 @@ class HearsTrades(Protocol):
 class HearsBooks(Protocol):
     """PushedBook, or what stands for it."""
 
-    def snapshot(
-        self,
-        last_id: int,
-        bids: Sequence[Level],
-        asks: Sequence[Level],
-        exchange_ns: int | None,
-        now_ns: int,
-        *,
-        anew: bool = False,
-    ) -> Sequence[Event]:
+    def snapshot(self, whole: Whole, now_ns: int, /, *, anew: bool = False) -> Sequence[Event]:
         """The whole book."""
 
     def delta(self, first: int, last: int, delta: Delta, now_ns: int, /) -> Sequence[Event]:
         """The changes `first`…`last`."""
-
-
-class HearsTickers(Protocol):
-    """KnownTicker, or what stands for it."""
-
-    def say(
-        self, source: str, mark: int, facts: Mapping[str, str | None], exchange_ns: int | None, now_ns: int, /
-    ) -> Sequence[Event]:
-        """A source brings news."""
-
-
-class HearsCandles(Protocol):
-    """Candles, or what stands for them."""
-
-    def candle(self, heard: Interval, now_ns: int, /) -> Sequence[Event]:
-        """An interval's newest state."""
 
 
 class Trades:
@@ -77,8 +52,7 @@ class Books:
         """The whole book, or the changes of one update. Number 1 says that the service has started again."""
         whole, u, levels = frames.book(frame, self._native, now_ns)
         if whole:
-            about = levels.bids, levels.asks, levels.exchange_ns
-            return self._book.snapshot(u, *about, now_ns, anew=u == 1)
+            return self._book.snapshot(Whole(u, levels.bids, levels.asks, levels.exchange_ns), now_ns, anew=u == 1)
         return self._book.delta(u, u, levels, now_ns)
 
 

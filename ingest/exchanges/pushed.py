@@ -39,8 +39,8 @@ class _Change(NamedTuple):
     delta: Delta
 
 
-class _Whole(NamedTuple):
-    """A whole book as of `last`."""
+class Whole(NamedTuple):
+    """A whole book as of `last`, best first."""
 
     last: int
     bids: Sequence[Level]
@@ -65,7 +65,7 @@ class PushedBook:
         self._session = session
         self._depth = depth
         self._book: SortedBook | None = None
-        self._whole: _Whole | None = None
+        self._whole: Whole | None = None
         self._waiting: list[_Change] = []
         """What follows `_whole`, as long as it is not known how that joins the stream."""
         self._hold = Hold()
@@ -129,27 +129,18 @@ class PushedBook:
             wanted += self._compare(now_ns)
         return wanted
 
-    def snapshot(
-        self,
-        last_id: int,
-        bids: Sequence[Level],
-        asks: Sequence[Level],
-        exchange_ns: int | None,
-        now_ns: int,
-        *,
-        anew: bool = False,
-    ) -> list[Event]:
-        """The whole book as of `last_id`, best first. `anew` says that the exchange has begun to count there."""
-        if self._book is not None and last_id == self.last:
+    def snapshot(self, whole: Whole, now_ns: int, *, anew: bool = False) -> list[Event]:
+        """The whole book. `anew` says that the exchange has begun to count there."""
+        if self._book is not None and whole.last == self.last:
             return []
         events = self.resync("the whole book came anew", now_ns)
-        self._whole = _Whole(last_id, bids, asks, exchange_ns)
+        self._whole = whole
         self._waiting.clear()
         self._ask_at = NEVER
-        if SortedBook(bids, asks, self._depth).crossed:
+        if SortedBook(whole.bids, whole.asks, self._depth).crossed:
             self._ask("the whole book is crossed", now_ns)
-        elif self.last is not None and (anew or last_id < self.last):
-            self._behind(self.last, last_id, now_ns, anew=anew)
+        elif self.last is not None and (anew or whole.last < self.last):
+            self._behind(self.last, whole.last, now_ns, anew=anew)
         return [*events, *self._settle(now_ns)]
 
     def delta(self, first: int, last: int, delta: Delta, now_ns: int) -> list[Event]:

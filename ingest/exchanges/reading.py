@@ -9,6 +9,7 @@ from ingest.contract.events import Delta, Event, Snapshot, Ticker, Trade
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.book import Level
 from ingest.exchanges.candles import Interval
+from ingest.exchanges.pushed import Whole
 from ingest.exchanges.steps import Told
 
 
@@ -124,15 +125,6 @@ class EachBook:
         """As it comes."""
         return self._each.delta(first, last, delta, now_ns)
 
-    def snapshot(
-        self,
-        last_id: int,
-        bids: Sequence[Level],
-        asks: Sequence[Level],
-        exchange_ns: int | None,
-        now_ns: int,
-        *,
-        anew: bool = False,
-    ) -> Sequence[Event]:
+    def snapshot(self, whole: Whole, now_ns: int, *, anew: bool = False) -> Sequence[Event]:
         """As it comes."""
-        return self._each.snapshot(last_id, bids, asks, self._depth, now_ns)
+        return self._each.snapshot(whole.last, whole.bids, whole.asks, self._depth, now_ns)

@@ -8,7 +8,7 @@ from ingest.contract.codec import decode
 from ingest.contract.events import Delta, Event, Gap, Snapshot, Status
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.exchange import Locate, Reconnect, Standing
-from ingest.exchanges.pushed import BUFFERED_CHANGES, LATE_NS, QUIET_NS, SNAPSHOT_EVERY_NS, WITHIN_NS, PushedBook
+from ingest.exchanges.pushed import BUFFERED_CHANGES, LATE_NS, QUIET_NS, SNAPSHOT_EVERY_NS, WITHIN_NS, PushedBook, Whole
 from ingest.exchanges.session import Session
 from ingest.exchanges.topic import HOLD_NS, BookWanted, SubscriptionWanted
 from tests.ingest.contract.model import Server
@@ -52,7 +52,7 @@ def opened(position=None, depth=None):
 
 def live(last=5, depth=None):
     book = opened(depth=depth)
-    book.snapshot(last, BID, (), None, 0)
+    book.snapshot(Whole(last, BID, (), None), 0)
     return book
 
 
@@ -67,7 +67,7 @@ def test_a_book_begins_with_the_whole_of_it_and_each_change_follows_the_one_befo
     book = PushedBook(KEY, Session("x"), None, None)
     assert (
         book.open(0),
-        book.snapshot(5, BID, (), 3, 0),
+        book.snapshot(Whole(5, BID, (), 3), 0),
         book.delta(6, 6, delta(), 0),
         book.delta(7, 7, delta(), 0),
     ) == (
@@ -80,7 +80,7 @@ def test_a_book_begins_with_the_whole_of_it_and_each_change_follows_the_one_befo
 
 def test_the_whole_book_may_come_before_the_answer_to_the_subscription():
     book = PushedBook(KEY, Session("x"), None, None)
-    assert (book.snapshot(5, BID, (), None, 0), book.open(1), book.due()) == (
+    assert (book.snapshot(Whole(5, BID, (), None), 0), book.open(1), book.due()) == (
         [whole(5), status(1, "live", "start")],
         [],
         QUIET_NS,
@@ -96,7 +96,7 @@ def test_a_hole_makes_this_book_suspect_and_exactly_what_is_lost_is_registered()
     book = live()
     why = "ids 6 to 7 never came"
     broken, wanted = book.delta(8, 8, delta(), 5), book.wants(5)
-    held = [*book.snapshot(9, BID, (), None, 6), *book.delta(10, 10, delta(), 7)]
+    held = [*book.snapshot(Whole(9, BID, (), None), 6), *book.delta(10, 10, delta(), 7)]
     assert (broken, wanted, held, alone(book, 5, 8)) == (
         [status(3, "suspect", why, 5)],
         [BookWanted()],
@@ -107,7 +107,7 @@ def test_a_hole_makes_this_book_suspect_and_exactly_what_is_lost_is_registered()
 
 def test_what_another_writer_says_meanwhile_is_not_lost():
     book = opened("5")
-    book.snapshot(9, BID, (), None, 0)
+    book.snapshot(Whole(9, BID, (), None), 0)
     first = [book.wants(0), book.located(stands_at(7), 0), book.wants(HOLD_NS)]
     assert (first, book.located(stands_at(9), HOLD_NS)) == (
         [[Locate(KEY)], [], [Locate(KEY)]],
@@ -117,7 +117,7 @@ def test_what_another_writer_says_meanwhile_is_not_lost():
 
 def test_a_book_behind_the_stream_says_nothing_until_its_changes_reach_it():
     book = opened("7")
-    silent = [*book.snapshot(5, BID, (), None, 0), *book.delta(6, 6, delta("9"), 0)]
+    silent = [*book.snapshot(Whole(5, BID, (), None), 0), *book.delta(6, 6, delta("9"), 0)]
     assert (silent, book.delta(7, 7, delta("8"), 1), book.delta(8, 8, delta(), 2)) == (
         [],
         [whole(7, (("10", "1"), ("9", "1"), ("8", "1")), 1), status(2, "live", "start")],
@@ -127,7 +127,7 @@ def test_a_book_behind_the_stream_says_nothing_until_its_changes_reach_it():
 
 def test_a_change_that_comes_twice_is_dropped_and_so_is_the_whole_book():
     book = live()
-    assert [book.delta(5, 5, delta(), 0), book.snapshot(5, BID, (), None, 0), book.delta(6, 6, delta(), 0)] == [
+    assert [book.delta(5, 5, delta(), 0), book.snapshot(Whole(5, BID, (), None), 0), book.delta(6, 6, delta(), 0)] == [
         [],
         [],
         [said(6)],
@@ -148,7 +148,7 @@ def test_a_book_that_is_crossed_by_a_change_is_not_said_and_begins_anew():
     why = "the book is crossed at 6"
     crossed = book.delta(6, 6, delta(ask="9"), 5)
     wanted = book.wants(5)
-    book.snapshot(6, BID, (), None, 5)
+    book.snapshot(Whole(6, BID, (), None), 5)
     assert (crossed, wanted, alone(book, 5, 5)[0]) == (
         [status(3, "suspect", why, 5)],
         [BookWanted()],
@@ -158,12 +158,12 @@ def test_a_book_that_is_crossed_by_a_change_is_not_said_and_begins_anew():
 
 def test_a_whole_book_that_is_crossed_is_asked_for_again():
     book = opened()
-    assert (book.snapshot(5, BID, BID, None, 0), book.wants(0)) == ([], [BookWanted()])
+    assert (book.snapshot(Whole(5, BID, BID, None), 0), book.wants(0)) == ([], [BookWanted()])
 
 
 def test_an_exchange_that_says_that_it_counts_anew_begins_a_new_series():
     book = live(500)
-    held = [*book.snapshot(1, BID, (), None, 0, anew=True), *book.delta(2, 2, delta(), 0)]
+    held = [*book.snapshot(Whole(1, BID, (), None), 0, anew=True), *book.delta(2, 2, delta(), 0)]
     wanted = book.wants(0)
     restart = Gap(reason="series_restart", after_g="g", after_n=7)
     assert (held, wanted, book.located(stands_at(500), 0)) == (
@@ -180,7 +180,7 @@ def test_an_exchange_that_says_that_it_counts_anew_begins_a_new_series():
 
 def test_another_writer_may_have_said_so_already():
     book = live(500)
-    book.snapshot(1, BID, (), None, 0, anew=True)
+    book.snapshot(Whole(1, BID, (), None), 0, anew=True)
     book.delta(2, 2, delta(), 0)
     book.wants(0)
     assert book.located(stands_at(2), 0) == [
@@ -193,7 +193,7 @@ def test_one_that_does_not_say_so_is_believed_after_three_whole_books_in_a_row()
     book = opened("500")
     now_ns, wanted = 0, []
     for _ in range(3):
-        assert book.snapshot(50, BID, (), None, now_ns) == []
+        assert book.snapshot(Whole(50, BID, (), None), now_ns) == []
         now_ns = book.due()
         wanted.append(book.wants(now_ns))
     assert wanted == [[BookWanted()], [BookWanted()], [Locate(KEY)]]
@@ -212,7 +212,7 @@ def test_whole_books_are_asked_for_five_seconds_apart():
     book = live()
     book.delta(9, 9, delta(), 0)
     first = book.wants(0)
-    book.snapshot(9, BID, (), None, 1)
+    book.snapshot(Whole(9, BID, (), None), 1)
     book.delta(11, 11, delta(), 2)
     assert (first, book.wants(3), book.due()) == ([BookWanted()], [], WITHIN_NS)
 
@@ -241,12 +241,12 @@ def test_a_new_snapshot_follows_once_the_changes_outweigh_the_book():
 def test_a_book_that_is_cut_says_how_deep_it_is():
     book = opened(depth=2)
     bids = (("10", "1"), ("9", "1"), ("8", "1"))
-    assert book.snapshot(5, bids, (), None, 0)[0] == whole(5, bids[:2], depth=2)
+    assert book.snapshot(Whole(5, bids, (), None), 0)[0] == whole(5, bids[:2], depth=2)
 
 
 def test_what_waits_is_bounded():
     book = opened("1")
-    book.snapshot(3, BID, (), None, 0)
+    book.snapshot(Whole(3, BID, (), None), 0)
     for u in range(4, 5 + BUFFERED_CHANGES):
         book.delta(u, u, delta(), 0)
     assert (book.waiting, book.wants(0)) == (0, [BookWanted()])
@@ -294,7 +294,7 @@ class World:
     def push(self, which):
         levels = sorted(self.books[self.u].items(), key=lambda level: -int(level[0]))
         anew = self.u == 1
-        self.write(which, self.writers[which].snapshot(self.u, levels, (), None, self.now_ns, anew=anew))
+        self.write(which, self.writers[which].snapshot(Whole(self.u, levels, (), None), self.now_ns, anew=anew))
 
     def change(self, which, how):
         """One of the writers does not hear it, if `how` is 0."""

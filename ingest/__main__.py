@@ -2,7 +2,7 @@
 
 import typer
 
-from ingest.commands import audit, doctor, janitor, normalize, run, simulate, symbols
+from ingest.commands import asyncapi, audit, doctor, janitor, normalize, run, simulate, symbols
 
 app = typer.Typer(help="Exchange WebSockets in, Redis Streams out.", no_args_is_help=True, add_completion=False)
 for command in (
@@ -12,6 +12,7 @@ for command in (
     symbols.symbols,
     doctor.doctor,
     normalize.normalize,
+    asyncapi.asyncapi,
     janitor.janitor,
 ):
     app.command()(command)

@@ -56,6 +56,7 @@ class Simulated(StrEnum):
 
     BINANCE = "binance"
     KRAKEN = "kraken"
+    OKX = "okx"
 
 
 class Books(StrEnum):

@@ -165,6 +165,10 @@ class CountedBook:
         """Nothing is missed that could be looked up."""
         return ()
 
+    def failed(self, reason: str, now_ns: int) -> Sequence[Event]:
+        """It asks REST for nothing."""
+        return ()
+
     def refused(self, position: str | None, now_ns: int) -> list[Event]:
         """The stream lost our session, or never had it: how much of it, nobody knows. What we have is said anew."""
         if not self._name:

@@ -125,6 +125,10 @@ class KnownTicker:
             return held
         return (self._session.status(self.key, "stale", "nobody listened", position), *held)
 
+    def failed(self, reason: str, now_ns: int) -> Sequence[Event]:
+        """It asks REST for nothing."""
+        return ()
+
     def refused(self, position: str | None, now_ns: int) -> Sequence[Event]:
         """Tickers are never refused."""
         return ()

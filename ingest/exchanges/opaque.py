@@ -95,7 +95,7 @@ class OpaqueTrades:
         if self._waiting is None:
             return []
         if not rows:
-            return self.failed(now_ns)
+            return self.failed("", now_ns)
         self._page = [row._replace(trade=structs.replace(row.trade, backfilled=True)) for row in rows]
         self._whole = len(rows) < most
         if self.last_ms is not None and self._reaches(self.last_ms):
@@ -114,7 +114,7 @@ class OpaqueTrades:
             lost = self._unverifiable(self.last_ms, self._page[0].ms)
         return [*lost, *self._join(now_ns)]
 
-    def failed(self, now_ns: int) -> list[Event]:
+    def failed(self, reason: str, now_ns: int) -> list[Event]:
         """No usable page came: ask again, and in the end do without."""
         self._asked = False
         if self._waiting is None:
@@ -147,7 +147,7 @@ class OpaqueTrades:
             told = {row.id: row for row in rows} | heard
             return [self._say(each) for each in sorted(told.values(), key=_ms)]
         said = [self._say(row) for row in rows]
-        return said if first is None else [*said, *self.failed(now_ns)]
+        return said if first is None else [*said, *self.failed("", now_ns)]
 
     def _give_up(self) -> list[Event]:
         """What waits is said, behind the stretch before it in which trades may be missing."""

@@ -35,7 +35,9 @@ class SubscriptionWanted(Struct, frozen=True):
     """Once more: nothing comes, although there is something."""
 
 
-Wanted = BookWanted | TradesWanted | CandlesWanted | SubscriptionWanted | Locate | Event
+Question = BookWanted | TradesWanted | CandlesWanted | SubscriptionWanted
+"""What the exchange is to be asked for, one way or another."""
+Wanted = Question | Locate | Event
 """An event is to be said as it is: it had to wait for its time."""
 
 
@@ -60,6 +62,9 @@ class Topic(Protocol):
 
     def refused(self, position: str | None, now_ns: int) -> Sequence[Event]:
         """The stream stands there, and does not take what was said behind that."""
+
+    def failed(self, reason: str, now_ns: int) -> Sequence[Event]:
+        """What was wanted of REST could not be had."""
 
     def closed(self, reason: str) -> Sequence[Event]:
         """Nothing is heard from now on."""

@@ -38,7 +38,8 @@ class EachTrade:
 
     def trade(self, trade_id: int, trade: Trade, _now_ns: int) -> Sequence[Event]:
         """As it comes."""
-        return (Event(self._key, str(trade_id), trade, "dense", str(trade_id)),)
+        first = trade_id - (trade.count or 1) + 1
+        return (Event(self._key, str(trade_id), trade, "dense", str(first)),)
 
 
 class EachCandle:

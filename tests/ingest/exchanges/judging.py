@@ -14,10 +14,10 @@ from tests.chaos.exchange import Depth, Truth, unsent
 from tests.chaos.oracle import Verdict, judge
 from tests.ingest.exchanges.joined import SECOND, Joined
 
-SYMBOLS = {"binance": ("BTC/USDT", "ETH/USDT"), "kraken": ("BTC/USD", "ETH/USD")}
+SYMBOLS = {"binance": ("BTC/USDT", "ETH/USDT"), "kraken": ("BTC/USD", "ETH/USD"), "okx": ("BTC/USDT", "ETH/USDT")}
 """What is played with on each exchange."""
 
-_CLOSES_WITHIN_NS = {"kraken": 10 * SECOND}
+_CLOSES_WITHIN_NS = {"kraken": 10 * SECOND, "okx": 12 * SECOND}
 """After its end, where an exchange does not say that a candle is closed."""
 
 Cut = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]

@@ -73,7 +73,7 @@ def test_what_strikes_one_stream_is_made_good_or_told_and_no_other_symbol_notice
 
 CONNECTIONS = {"drop": 1, "stall": 0, "half-open": 1, "notice": 1, "maintenance": 1, "drop@20s/5s": 2}
 """How many connections they end at least."""
-STAYS = {"kraken": "notice"}
+STAYS = {"kraken": "notice", "okx": ""}
 """What is told, and no reason to leave, at one of them."""
 
 

@@ -6,6 +6,7 @@ from ingest.exchanges.binance import Binance
 from ingest.exchanges.binance_reader import BinanceReader
 from ingest.exchanges.exchange import Exchange
 from ingest.exchanges.kraken import Kraken
+from ingest.exchanges.kraken_reader import KrakenReader
 from ingest.exchanges.okx import Okx
 from ingest.exchanges.okx_reader import OkxReader
 from ingest.exchanges.reading import Readers
@@ -13,5 +14,5 @@ from ingest.exchanges.reading import Readers
 EXCHANGES: Mapping[str, type[Exchange]] = {exchange.name: exchange for exchange in (Binance, Kraken, Okx)}
 """Every exchange by name: the one line that a new one adds."""
 
-READERS: Mapping[str, Readers] = {"binance": BinanceReader, "okx": OkxReader}
+READERS: Mapping[str, Readers] = {"binance": BinanceReader, "kraken": KrakenReader, "okx": OkxReader}
 """Who reads an exchange's frames by themselves."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from ingest.contract.events import Delta, Event
 from ingest.exchanges.book import Level
 from ingest.exchanges.exchange import NEVER
@@ -16,6 +18,8 @@ class ChainedBook(RangedBook):
 
     The exchange may count from a lower id on, and says so by naming a higher one before it.
     """
+
+    kept = structs.replace(RangedBook.kept, noticed="each update names the one before")
 
     def open(self, now_ns: int) -> list[Event]:
         """The subscription stands, and the whole book comes by itself; it may be there already."""

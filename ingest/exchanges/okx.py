@@ -15,6 +15,7 @@ from ingest.exchanges.confirmed import ConfirmedCandles
 from ingest.exchanges.dense import DenseTrades
 from ingest.exchanges.exchange import (
     NEVER,
+    Feed,
     Fetch,
     Instrument,
     Limit,
@@ -77,6 +78,13 @@ class Okx:
     # Too many channels, of all connections or of one.
     wait_after: Mapping[int, float] = {4008: 60.0, 4009: 60.0}
     single_writer = frozenset[str]()
+    feeds: Mapping[str, Feed] = {
+        "trades": Feed(DenseTrades.kept),
+        "orderbook": Feed(ChainedBook.kept, also="a quiet book is compared by REST", depth=DEPTH),
+        "ticker": Feed(KnownTicker.kept),
+        "candles": Feed(ConfirmedCandles.kept, also="none for five seconds after its end: REST is asked"),
+    }
+    rotation = "when a server is upgraded, and says so a minute before; another takes over at once"
 
     def list_instruments(self) -> Fetch:
         """Everything traded."""

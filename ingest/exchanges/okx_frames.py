@@ -145,16 +145,20 @@ read_books = msgspec.json.Decoder(BookFrame).decode
 read_candles = msgspec.json.Decoder(CandleFrame).decode
 
 
+def same(heard: str, name: str) -> None:
+    """Raises ValueError if data is not of the channel and symbol that it came as."""
+    if heard != name:
+        raise ValueError(f"data of {heard[:80]!r} as that of {name!r}")
+
+
 def trade(row: OkxTrade, now_ns: int) -> tuple[int, Trade]:
     """Its id, and what it says; the side is the taker's."""
-    count = int(row.count)
     body = Trade(
         price=row.px,
         amount=row.sz,
         side=row.side,
         received_ns=now_ns,
         exchange_ns=exchange_time(int(row.ts) * _MS, now_ns),
-        count=count if count > 1 else None,
     )
     return int(row.tradeId), body
 

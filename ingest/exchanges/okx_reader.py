@@ -10,7 +10,7 @@ from ingest.exchanges.chained import ChainedBook
 from ingest.exchanges.exchange import SkipFrame
 from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.okx_feeds import BARS, DEPTH
-from ingest.exchanges.okx_frames import levels, read_head
+from ingest.exchanges.okx_frames import levels, read_head, read_trades, same, trade
 from ingest.exchanges.okx_readers import Hear, HearsBook, books, candles, tickers, trades
 from ingest.exchanges.okx_rest import book
 from ingest.exchanges.reading import EachCandle, EachChange, EachTrade
@@ -60,7 +60,8 @@ class OkxReader:
         """Be ready for a channel; what is said before its first frame."""
         symbol = self._symbols.get(native, native)
         if channel in ("trades", "trades-all"):
-            self._hear[name] = trades(name, EachTrade(StreamKey("okx", "trades", symbol)))
+            hear = trades if channel == "trades-all" else merged
+            self._hear[name] = hear(name, EachTrade(StreamKey("okx", "trades", symbol)))
         elif channel == "tickers":
             self._hear[name] = tickers(name, KnownTicker(StreamKey("okx", "ticker", symbol), self._session, None))
         elif channel in _INTERVALS:
@@ -84,6 +85,24 @@ class OkxReader:
             return ()
         whole, self._snapshot = book(self._snapshot), None
         return topic.whole(whole.seqId, *levels(whole), now_ns)
+
+
+def merged(name: str, topic: EachTrade) -> Hear:
+    """One symbol's trades, of which several may be one."""
+
+    def hear(frame: bytes, now_ns: int) -> Sequence[Event]:
+        said = read_trades(frame)
+        same(said.arg.name, name)
+        events: list[Event] = []
+        for row in said.data:
+            (last, body), count = trade(row, now_ns), int(row.count)
+            if count > 1:
+                events += topic.trades(last - count + 1, last, body, now_ns)
+            else:
+                events += topic.trade(last, body, now_ns)
+        return events
+
+    return hear
 
 
 class EachUpdate(EachChange):

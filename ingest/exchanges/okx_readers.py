@@ -45,7 +45,7 @@ def trades(name: str, topic: HearsTrades) -> Hear:
 
     def hear(frame: bytes, now_ns: int) -> Sequence[Event]:
         said = frames.read_trades(frame)
-        _same(said.arg.name, name)
+        frames.same(said.arg.name, name)
         heard = [frames.trade(row, now_ns) for row in said.data]
         return [event for trade_id, trade in heard for event in topic.trade(trade_id, trade, now_ns)]
 
@@ -57,7 +57,7 @@ def tickers(name: str, topic: KnownTicker) -> Hear:
 
     def hear(frame: bytes, now_ns: int) -> Sequence[Event]:
         said = frames.read_tickers(frame)
-        _same(said.arg.name, name)
+        frames.same(said.arg.name, name)
         events: list[Event] = []
         for row in said.data:
             exchange_ns = exchange_time(int(row.ts) * _MS, now_ns)
@@ -73,7 +73,7 @@ def books(name: str, topic: HearsBook) -> Hear:
 
     def hear(frame: bytes, now_ns: int) -> Sequence[Event]:
         said = frames.read_books(frame)
-        _same(said.arg.name, name)
+        frames.same(said.arg.name, name)
         heard = [(row, frames.delta(row, now_ns)) for row in said.data]
         events: list[Event] = []
         for row, delta in heard:
@@ -91,7 +91,7 @@ def candles(name: str, interval: str, topic: HearsCandles) -> Hear:
 
     def hear(frame: bytes, now_ns: int) -> Sequence[Event]:
         said = frames.read_candles(frame)
-        _same(said.arg.name, name)
+        frames.same(said.arg.name, name)
         heard = [frames.candle(row, interval, now_ns) for row in said.data]
         return [event for each in heard for event in topic.candle(each, now_ns)]
 
@@ -101,8 +101,3 @@ def candles(name: str, interval: str, topic: HearsCandles) -> Hear:
 def unheard(_frame: bytes, _now_ns: int) -> Sequence[Event]:
     """What was let go."""
     return ()
-
-
-def _same(heard: str, name: str) -> None:
-    if heard != name:
-        raise ValueError(f"data of {heard[:80]!r} as that of {name!r}")

@@ -10,6 +10,7 @@ from ingest.contract.events import Trade
 from ingest.exchanges.candles import Interval
 from ingest.exchanges.exchange import Instrument
 from ingest.exchanges.okx_frames import OkxBook, OkxCandle, OkxTrade, Perhaps, candle, trade
+from ingest.exchanges.symbols import by_symbol
 from ingest.exchanges.talk import Passing
 
 _PASSING = frozenset({"50001", "50004", "50011", "50013", "50026"})
@@ -44,7 +45,7 @@ _candles = msgspec.json.Decoder(list[OkxCandle]).decode
 
 def instruments(body: bytes) -> dict[str, Instrument]:
     """What is traded, by symbol. Raises what UNREADABLE names."""
-    return {(i := _instrument(row)).symbol: i for row in _instruments(_data(body))}
+    return by_symbol(map(_instrument, _instruments(_data(body))))
 
 
 def past_trades(body: bytes, now_ns: int) -> list[tuple[int, Trade]]:
@@ -79,8 +80,9 @@ def _instrument(row: OkxInstrument) -> Instrument:
     return Instrument(
         symbol=f"{row.baseCcy}/{row.quoteCcy}",
         native=row.instId,
-        trading=row.state == "live",
+        trading=row.state in ("live", "suspend"),
         status=row.state,
         tick_size=row.tickSz or None,
         lot_size=row.lotSz or None,
+        halted=row.state == "suspend",
     )

@@ -1,14 +1,39 @@
 """From the symbols a person asked for to instruments that exist, or to a sentence that helps."""
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-from ingest.contract.keys import parse_symbol
+from msgspec import structs
+
+from ingest.contract.keys import BadName, parse_symbol
 from ingest.exchanges.exchange import Instrument
+
+_NUMBER = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?\Z")
 
 
 class UnknownSymbols(ValueError):
     """Symbols that the exchange does not trade; the message names near ones."""
+
+
+def by_symbol(listed: Iterable[Instrument]) -> dict[str, Instrument]:
+    """What an exchange lists, without what has no name on the bus; sizes that are no numbers are unknown."""
+    return {each.symbol: _measured(each) for each in listed if _has_name(each.symbol)}
+
+
+def _has_name(symbol: str) -> bool:
+    try:
+        return parse_symbol(symbol) == symbol
+    except BadName:
+        return False
+
+
+def _measured(each: Instrument) -> Instrument:
+    sizes = (each.tick_size, each.lot_size, each.min_notional)
+    if all(size is None or _NUMBER.match(size) for size in sizes):
+        return each
+    tick, lot, notional = (size if size and _NUMBER.match(size) else None for size in sizes)
+    return structs.replace(each, tick_size=tick, lot_size=lot, min_notional=notional)
 
 
 def find(symbols: Iterable[str], instruments: Mapping[str, Instrument], exchange: str) -> dict[str, Instrument]:

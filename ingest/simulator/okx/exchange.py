@@ -1,7 +1,7 @@
 """The OKX dialect of a simulated market: who is told what, and when."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -129,6 +129,10 @@ class Okx:
     def miscounted(self, frame: Frame) -> bytes | None:
         """There are no checksums."""
         return None
+
+    def halt(self, symbols: Collection[str]) -> None:
+        """These are halted, and no others."""
+        self._market.halt(symbols)
 
     def begin_anew(self) -> None:
         """Count all ids from lower ones. The next update of a book still names the one before it."""

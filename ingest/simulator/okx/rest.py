@@ -161,7 +161,7 @@ def _instrument(listed: Listed) -> dict[str, Any]:
         "tickSz": step(listing.tick),
         "lotSz": step(listing.lot),
         "minSz": step(listing.lot),
-        "state": "live",
+        "state": "suspend" if listed.pair.halted else "live",
         "ruleType": "normal",
         "listTime": "1611907686000",
         "expTime": "",

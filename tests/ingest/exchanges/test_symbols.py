@@ -3,7 +3,7 @@
 import pytest
 
 from ingest.exchanges.exchange import Instrument
-from ingest.exchanges.symbols import UnknownSymbols, find
+from ingest.exchanges.symbols import UnknownSymbols, by_symbol, find
 
 KNOWN = {
     "BTC/USDT": Instrument("BTC/USDT", "BTCUSDT", True, "TRADING"),
@@ -23,3 +23,13 @@ def test_all_unknown_ones_are_named_at_once_with_near_matches():
         "binance: BTC/USD is not traded, did you mean BTC/USDT or BTC/USDC?; "
         "OLD/USDT is not trading now (status BREAK); ZZZ/QQQ is not traded"
     )
+
+
+def test_what_has_no_name_on_the_bus_is_left_out_and_sizes_that_are_no_numbers_are_unknown():
+    odd = [
+        Instrument("BTC", "BTC", True, "TRADING"),
+        Instrument("A:B/C", "ABC", True, "TRADING"),
+        Instrument("A-B/C", "ABC", True, "TRADING"),
+        Instrument("NEG/USDT", "NEGUSDT", True, "TRADING", "-1", "0.1", "1e-8"),
+    ]
+    assert by_symbol(odd) == {"NEG/USDT": Instrument("NEG/USDT", "NEGUSDT", True, "TRADING", None, "0.1", None)}

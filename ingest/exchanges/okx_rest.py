@@ -80,9 +80,8 @@ def _instrument(row: OkxInstrument) -> Instrument:
     return Instrument(
         symbol=f"{row.baseCcy}/{row.quoteCcy}",
         native=row.instId,
-        trading=row.state in ("live", "suspend"),
+        trading=row.state == "live",
         status=row.state,
         tick_size=row.tickSz or None,
         lot_size=row.lotSz or None,
-        halted=row.state == "suspend",
     )

@@ -58,20 +58,21 @@ class _History:
 
 def _apply(book: Sides, delta: Delta | ledger.Delta) -> None:
     for side, levels in zip(book, (delta.bids, delta.asks), strict=True):
-        for price, amount in levels:
+        for price, amount in map(_level, levels):
             if amount.strip("0."):
-                side[_short(price)] = _short(amount)
+                side[price] = amount
             else:
-                side.pop(_short(price), None)
+                side.pop(price, None)
 
 
 def _side(levels: Iterable[tuple[str, str]]) -> dict[str, str]:
-    return {_short(price): _short(amount) for price, amount in levels}
+    return dict(map(_level, levels))
 
 
-def _short(number: str) -> str:
-    """The same for the same number, whoever wrote it."""
-    return number.rstrip("0").rstrip(".") if "." in number else number
+def _level(level: tuple[str, str]) -> tuple[str, str]:
+    """Without zeros at the end, which some write and others do not."""
+    price, amount = (number.rstrip("0").rstrip(".") if "." in number else number for number in level)
+    return price, amount
 
 
 def _unlike(book: Sides, truth: Sides) -> str:

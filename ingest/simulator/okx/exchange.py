@@ -230,8 +230,6 @@ class Okx:
     def _present(self, topic: Topic, now_ns: int) -> Frame | None:
         """What a subscription begins with."""
         listed, stream = self._hearers.listed[topic.native], self._hearers.stream(topic)
-        assert stream is not None
-        self._hearers.followed.add(stream)
         told = self._told[listed]
         match topic.channel:
             case "trades-all":

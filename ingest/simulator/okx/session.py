@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from ingest.simulator import hearers
 from ingest.simulator.okx.frames import Listed, encode
 from ingest.simulator.venue import Close, Frame
 
@@ -42,49 +43,28 @@ class _Arg(msgspec.Struct):
     instId: str  # noqa: N815 - the exchange's name
 
 
-class Hearers:
-    """Who hears what, what was ever asked for, and who has just come and waits for the present state."""
+class Hearers(hearers.Hearers[Topic, "Session"]):
+    """All symbols, and who hears what of them."""
 
     def __init__(self, listed: Iterable[Listed]) -> None:
+        super().__init__(self.stream)
         self.listed: Mapping[str, Listed] = {each.native: each for each in listed}
-        self.of: dict[Topic, list[Session]] = {}
-        self.followed: set[str] = set()
-        self.fresh: list[tuple[Session, Topic]] = []
-        self.refused: set[str] = set()
 
-    def stream(self, topic: Topic) -> str | None:
-        """Ours, that carries it; None if there is no such thing."""
+    def stream(self, topic: Topic) -> str:
+        """Ours, that carries it; empty if there is no such thing."""
         listed = self.listed.get(topic.native)
-        return listed.streams.get(topic.channel) if listed else None
-
-    def welcome(self) -> list[tuple["Session", Topic]]:
-        """Those who have come since the last call; they hear all that is to come."""
-        fresh, self.fresh = self.fresh, []
-        for session, topic in fresh:
-            self.of.setdefault(topic, []).append(session)
-        return fresh
-
-    def leave(self, session: "Session", topics: Iterable[Topic]) -> None:
-        """It no longer hears these."""
-        for topic in topics:
-            session.topics.discard(topic)
-            self.fresh = [each for each in self.fresh if each != (session, topic)]
-            hearing = self.of.get(topic, [])
-            if session in hearing:
-                hearing.remove(session)
-            if not hearing:
-                self.of.pop(topic, None)
+        return listed.streams.get(topic.channel, "") if listed else ""
 
 
 class Session:
     """One connection, to one of the two paths."""
 
-    def __init__(self, hearers: Hearers, path: str, name: str, now_ns: int) -> None:
+    def __init__(self, known: Hearers, path: str, name: str, now_ns: int) -> None:
         self.outgoing: deque[Frame] = deque()
         self.ending: Close | None = None
         self.mute = False
         self.topics: set[Topic] = set()
-        self._hearers = hearers
+        self._hearers = known
         self._path = path
         self._name = name
         self._requests: deque[int] = deque(maxlen=REQUESTS_AN_HOUR)
@@ -92,7 +72,7 @@ class Session:
 
     def leave(self) -> None:
         """It hears nothing any more."""
-        self._hearers.leave(self, tuple(self.topics))
+        self._hearers.leave(self, self.topics)
 
     def beat(self, now_ns: int) -> Close | None:
         """Pings of the protocol keep nothing open."""
@@ -139,7 +119,7 @@ class Session:
 
     def _subscribe(self, topic: Topic, now_ns: int) -> dict[str, Any]:
         stream = self._hearers.stream(topic)
-        if stream is None or topic.path != self._path or stream in self._hearers.refused:
+        if not stream or topic.path != self._path or stream in self._hearers.refused:
             # The argument is nowhere but in the words.
             about = f"channel:{topic.channel},instId:{topic.native}"
             return _error(
@@ -152,10 +132,11 @@ class Session:
         # Once more is acknowledged once more, and changes nothing.
         if topic not in self.topics:
             self.topics.add(topic)
-            self._hearers.fresh.append((self, topic))
+            self._hearers.join(self, topic)
         return {"event": "subscribe", "arg": {"channel": topic.channel, "instId": topic.native}}
 
     def _unsubscribe(self, topic: Topic, _: int) -> dict[str, Any]:
+        self.topics.discard(topic)
         self._hearers.leave(self, (topic,))
         return {"event": "unsubscribe", "arg": {"channel": topic.channel, "instId": topic.native}}
 

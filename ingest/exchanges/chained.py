@@ -38,8 +38,6 @@ class ChainedBook(RangedBook):
 
     def update(self, previous_id: int, last_id: int, delta: Delta, now_ns: int) -> Sequence[Event]:
         """What has changed since the update `previous_id`."""
-        if self.live and last_id < previous_id == self.last:
-            events = self.resync(f"the exchange counts from {last_id} on, behind {previous_id}", now_ns)
-            self._restarts(last_id, delta, now_ns)
-            return events
+        if last_id < previous_id == self._newest:
+            return self._restarts(last_id, delta, now_ns)
         return self.delta(previous_id + 1, last_id, delta, now_ns)

@@ -23,6 +23,8 @@ _FIRST_RETRY_NS = 1_000_000_000
 _LONGEST_RETRY_NS = 30_000_000_000
 _FAR = 1_000_000
 """What lies so far behind does not come twice: the exchange counts anew."""
+_DROPPED = 3
+"""So many changes in a row that are older than those that wait say so, too."""
 _OLDER_SNAPSHOTS = 3
 """So many snapshots in a row, seconds apart, that are older than the stream, say that the exchange counts anew; one
 less if there are deltas that say so, too."""
@@ -70,6 +72,8 @@ class RangedBook:
         """Where the exchange's book stands, if it is not where this one does."""
         self._old = False
         """Whether what came last was old."""
+        self._dropped = 0
+        """How much in a row was older than what waits."""
 
     @property
     def position(self) -> str | None:
@@ -142,9 +146,11 @@ class RangedBook:
         if self._book is not None:
             return []
         newer = [waiting for waiting in self._waiting if waiting[1] > last_id]
-        if newer and newer[0][0] > last_id + 1:
+        if newer and newer[0][0] > last_id + 1 and self._dropped < _DROPPED:
             self._later(now_ns)  # it is older than what must follow it
             return []
+        if newer and newer[0][0] > last_id + 1:
+            newer = []  # what waits is of a series that has ended
         self._waiting = newer
         self._fetched = _Fetched(last_id, Book(bids, asks, complete_to=None if self._depth else cut))
         self._fetch_at = NEVER
@@ -228,7 +234,8 @@ class RangedBook:
         assert self._fetched is not None
         (last_id, self._book), self._fetched = self._fetched, None
         self._hold.end()
-        self._retry_ns, self._older, self._old = _FIRST_RETRY_NS, 0, False
+        self._retry_ns, self._older = _FIRST_RETRY_NS, 0
+        self._old, self._found = False, None
         waiting, self._waiting = self._waiting, []
         lost = []
         # Where the delta that reaches over the snapshot joins the stream as well, nothing is missing.
@@ -257,15 +264,28 @@ class RangedBook:
             return [*self.resync(f"the exchange's book stands at {found}, behind {self.last}", now_ns)]
         return [SubscriptionWanted()] if found > self.last else []
 
-    def _restarts(self, last: int, delta: Delta, now_ns: int) -> None:
+    @property
+    def _newest(self) -> int | None:
+        """The newest id that was heard."""
+        if self._book is not None:
+            return self.last
+        return self._waiting[-1][1] if self._waiting else self._fetched.last_id if self._fetched else None
+
+    def _restarts(self, last: int, delta: Delta, now_ns: int) -> list[Event]:
         """The exchange says itself that it counts anew, with these changes: the next snapshot need not say it again."""
+        events = self.resync(f"the exchange counts from {last} on, behind {self._newest}", now_ns)
+        if self._fetched is not None:
+            self._fetched, self._fetch_at = None, now_ns
+        self._waiting.clear()
         self._older = _OLDER_SNAPSHOTS
         self._wait(0, last, delta, now_ns)
+        return events
 
     def _doubt(self, now_ns: int) -> None:
         """What comes twice is old, and so is all that comes of an exchange that counts anew."""
-        if not self._old:
-            self._old, self._compare_at = True, min(self._compare_at, now_ns + DOUBT_NS)
+        self._old = True
+        if self._found is None:
+            self._compare_at = min(self._compare_at, now_ns + DOUBT_NS)
 
     def _say(self, first: int, last: int, delta: Delta) -> Event:
         assert self._book is not None
@@ -286,9 +306,11 @@ class RangedBook:
         return Event(self.key, str(self.last), snapshot, "snapshot")
 
     def _wait(self, first: int, last: int, delta: Delta, now_ns: int) -> None:
-        newest = self._waiting[-1][1] if self._waiting else self._fetched.last_id if self._fetched else None
+        newest = self._newest
         if newest is not None and last <= newest:
+            self._dropped += 1
             return
+        self._dropped = 0
         broken = newest is not None and first > newest + 1
         if broken:
             self._waiting.clear()  # only what follows the break can be joined, and only to a newer snapshot

@@ -1,12 +1,15 @@
 """Books whose updates name the one before."""
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from ingest.contract.events import Delta, Event, Gap, Snapshot, Status
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.chained import WHOLE_WITHIN_NS, ChainedBook
 from ingest.exchanges.exchange import Locate, Standing
 from ingest.exchanges.ranged import DOUBT_NS
 from ingest.exchanges.session import Session
-from ingest.exchanges.topic import HOLD_NS, BookWanted
+from ingest.exchanges.topic import HOLD_NS, BookWanted, SubscriptionWanted
 
 KEY = StreamKey("okx", "orderbook", "BTC/USDT")
 S = 1_000_000_000
@@ -142,3 +145,82 @@ def test_a_book_as_deep_as_is_told_vouches_for_that_much():
         (whole, _) = book.whole(100, bids, [("11", "1")], 0)
         depths.append((whole.body.depth, whole.body.bids))
     assert depths == [(2, tuple(bids)), (None, tuple(bids))]
+
+
+class Exchange:
+    """Three prices of one side, and whoever has a book of it: what is said is looked at entry by entry."""
+
+    def __init__(self):
+        self.book = ChainedBook(KEY, Session("x"), None)
+        self.now_ns = 0
+        self.seq_id = 1_000_000
+        self.levels = {"10": "1"}
+        self.states = {self.seq_id: [dict(self.levels)]}
+        """By id, of each time that it counted."""
+        self.position = None
+        self.heard = {}
+        self.hear(self.book.open(0))
+        self.hear(self.book.whole(self.seq_id, [*self.levels.items()], [], 0))
+
+    def update(self, price, amount, step, how):
+        """A change, which comes, or comes twice, or not; or the ids go down with it."""
+        before = self.seq_id
+        self.seq_id = before // 2 if step == 0 else before + step
+        self.levels = {p: a for p, a in {**self.levels, price: amount}.items() if a != "0"}
+        self.states.setdefault(self.seq_id, []).append(dict(self.levels))
+        change = Delta(bids=((price, amount),), asks=(), received_ns=1)
+        for _ in range(how):
+            self.hear(self.book.update(before, self.seq_id, change, self.now_ns))
+        self.settle()
+
+    def settle(self):
+        """Half a second, in which all that is wanted is had."""
+        for _ in range(5):
+            self.now_ns += HOLD_NS // 2
+            for want in self.book.wants(self.now_ns):
+                match want:
+                    case Event():
+                        self.hear([want])
+                    case Locate():
+                        at = None if self.position is None else str(self.position)
+                        self.hear(self.book.located(Standing("g", 1, at), self.now_ns))
+                    case BookWanted(just_its_id=True):
+                        self.book.stands_at(self.seq_id, self.now_ns)
+                    case BookWanted():
+                        self.hear(self.book.snapshot(self.seq_id, [*self.levels.items()], [], 400, self.now_ns))
+                    case SubscriptionWanted():
+                        self.hear(self.book.whole(self.seq_id, [*self.levels.items()], [], self.now_ns))
+
+    def hear(self, events):
+        for event in events:
+            match event.rule:
+                case "restart":
+                    self.position = int(event.first.split()[2])
+                case "gap":
+                    first, last = map(int, event.first.split("-"))
+                    assert first == self.position + 1
+                    self.position, self.heard = last, None
+                case "snapshot":
+                    assert self.position is None or int(event.s) >= self.position
+                    self.position, self.heard = int(event.s), dict(event.body.bids)
+                    assert self.heard in self.states[self.position]
+                case "range":
+                    assert int(event.first) <= self.position + 1 <= int(event.s)
+                    self.position = int(event.s)
+                    self.heard = {p: a for p, a in {**self.heard, **dict(event.body.bids)}.items() if a != "0"}
+                    assert self.heard in self.states[self.position]
+
+
+steps = st.sampled_from([1, 1, 7, 12, 93, 0])
+updates = st.tuples(st.sampled_from(["9", "10", "11"]), st.sampled_from(["0", "1", "2"]), steps, st.integers(0, 2))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(updates, max_size=25))
+def test_whatever_is_lost_or_counted_anew_the_book_is_the_exchanges_at_every_entry_and_in_the_end(history):
+    exchange = Exchange()
+    for update in history:
+        exchange.update(*update)
+    for _ in range(60):
+        exchange.update("12", "1", 1, 1)
+    assert (exchange.book.live, exchange.position, exchange.heard) == (True, exchange.seq_id, exchange.levels)

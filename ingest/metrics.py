@@ -11,8 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.registry import Collector
 
-from ingest.connection import State
 from ingest.publisher import Publisher
+from ingest.reporting import State
 from ingest.sharing import Sharing
 from ingest.worker import Worker
 

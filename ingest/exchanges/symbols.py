@@ -1,7 +1,7 @@
 """From the symbols a person asked for to instruments that exist, or to a sentence that helps."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from msgspec import structs
@@ -44,6 +44,24 @@ def find(symbols: Iterable[str], instruments: Mapping[str, Instrument], exchange
     return {symbol: instruments[symbol] for symbol in found}
 
 
+def paid_in(quote: str, instruments: Mapping[str, Instrument], exchange: str) -> list[str]:
+    """Sorted, the symbols that trade now, of those paid for in that; all if it is "". Raises UnknownSymbols."""
+    trading = sorted(symbol for symbol, each in instruments.items() if each.trading)
+    chosen = [symbol for symbol in trading if quote.upper() in ("", _quote(symbol))]
+    if trading and not chosen:
+        near = get_close_matches(quote.upper(), sorted({*map(_quote, trading)}), n=3, cutoff=0.6)
+        raise UnknownSymbols(f"{exchange}: nothing is paid for in {quote}" + _meant(near))
+    return chosen
+
+
+def _quote(symbol: str) -> str:
+    return symbol.partition("/")[2]
+
+
+def _meant(near: Sequence[str]) -> str:
+    return f", did you mean {' or '.join(near)}?" if near else ""
+
+
 def listed(text: str) -> tuple[str, ...]:
     """The symbols that stand in a text, one a line or separated by commas. Raises ValueError."""
     symbols = tuple(
@@ -62,4 +80,4 @@ def complaint(symbol: str, instruments: Mapping[str, Instrument]) -> str:
         return f"{symbol} is not trading now (status {instruments[symbol].status})"
     traded = [name for name, instrument in instruments.items() if instrument.trading]
     near = get_close_matches(symbol.upper(), traded, n=3, cutoff=0.6)
-    return f"{symbol} is not traded" + (f", did you mean {' or '.join(near)}?" if near else "")
+    return f"{symbol} is not traded" + _meant(near)

@@ -8,9 +8,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from deploy.local_redis import free_port
-from ingest.connection import State
 from ingest.metrics import _Collector, serve_metrics
 from ingest.publisher import Publisher
+from ingest.reporting import State
 from tests.ingest.test_publisher import connect, trade
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ingest.exchanges import EXCHANGES
 from ingest.settings import IngestSettings, WrongSettings, read_settings
 
 
@@ -11,7 +12,7 @@ def test_lists_are_separated_by_commas_and_symbols_are_written_either_way(monkey
 
 
 WRONG = {
-    "INGEST_EXCHANGE": ("nyse", "INGEST_EXCHANGE: there is no exchange 'nyse'; there are: binance, kraken, okx"),
+    "INGEST_EXCHANGE": ("nyse", f"INGEST_EXCHANGE: there is no exchange 'nyse'; there are: {', '.join(EXCHANGES)}"),
     "INGEST_SYMBOLS": (
         "BTCUSDT",
         (

@@ -41,6 +41,7 @@ OUTCOMES: Mapping[str, tuple[tuple[str, ...], Outcome]] = {
     "duplicate:orderbook": (("duplicate:orderbook:{}@20s",), FILLED),
     "checksum": (("checksum::{}@20s",), ANEW),
     "stall": (("stall@20s",), FILLED),
+    "halt": (("halt::{}@20s",), FILLED),
     **{kind: ((f"{kind}@20s",), Outcome(LOST, 1)) for kind in ("drop", "half-open", "notice", "maintenance")},
     # What is refused is given up, until the next connection.
     "refuse": (

@@ -3,7 +3,7 @@
 import pytest
 
 from ingest.exchanges.exchange import Instrument
-from ingest.exchanges.symbols import UnknownSymbols, by_symbol, find
+from ingest.exchanges.symbols import UnknownSymbols, by_symbol, find, paid_in
 
 KNOWN = {
     "BTC/USDT": Instrument("BTC/USDT", "BTCUSDT", True, "TRADING"),
@@ -33,3 +33,17 @@ def test_what_has_no_name_on_the_bus_is_left_out_and_sizes_that_are_no_numbers_a
         Instrument("NEG/USDT", "NEGUSDT", True, "TRADING", "-1", "0.1", "1e-8"),
     ]
     assert by_symbol(odd) == {"NEG/USDT": Instrument("NEG/USDT", "NEGUSDT", True, "TRADING", None, "0.1", None)}
+
+
+@pytest.mark.parametrize(
+    ("quote", "symbols"), [("", ["BTC/USDC", "BTC/USDT"]), ("USDT", ["BTC/USDT"]), ("usdc", ["BTC/USDC"])]
+)
+def test_what_is_paid_for_in_something_is_listed_without_what_does_not_trade(quote: str, symbols: list[str]):
+    assert paid_in(quote, KNOWN, "binance") == symbols
+
+
+def test_a_currency_that_nothing_is_paid_in_is_told_near_ones():
+    with pytest.raises(
+        UnknownSymbols, match=r"binance: nothing is paid for in USTD, did you mean USD[TC] or USD[TC]\?"
+    ):
+        paid_in("USTD", KNOWN, "binance")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ingest.contract.events import Delta, Event
-from ingest.contract.keys import StreamKey
+from ingest.contract.keys import StreamKey, parse_symbol
 from ingest.exchanges.book import Level
 from ingest.exchanges.chained import ChainedBook
 from ingest.exchanges.exchange import SkipFrame
@@ -21,7 +21,7 @@ _INTERVALS: Final = {f"candle{bar}": interval for interval, (bar, _) in BARS.ite
 
 
 class OkxReader:
-    """Of any symbols. Of trades both channels: in `trades` several may be merged."""
+    """Of any spot symbols. Of trades both channels: in `trades` several may be merged."""
 
     def __init__(self, symbols: Mapping[str, str], *, raw_books: bool) -> None:
         self._symbols = symbols
@@ -58,7 +58,8 @@ class OkxReader:
 
     def _open(self, name: str, channel: str, native: str, now_ns: int) -> Sequence[Event]:
         """Be ready for a channel; what is said before its first frame."""
-        symbol = self._symbols.get(native, native)
+        # Contracts have a third part, amounts of another meaning, and no name on the bus.
+        symbol = self._symbols.get(native) or parse_symbol(native)
         if channel in ("trades", "trades-all"):
             hear = trades if channel == "trades-all" else merged
             self._hear[name] = hear(name, EachTrade(StreamKey("okx", "trades", symbol)))

@@ -60,7 +60,7 @@ class Listed:
         return short(self.pair.listing.amount(lots))
 
     def trade(self, trade: Trade) -> dict[str, str]:
-        """One match: on the stream all but the price's place the same as by REST."""
+        """One match, on the stream and by REST."""
         return {
             "instId": self.native,
             "tradeId": str(trade.id),

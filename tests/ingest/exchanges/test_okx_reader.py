@@ -34,7 +34,7 @@ def test_merged_trades_say_how_many_they_are():
     assert (event.s, event.first, event.key.symbol, event.body) == (
         "912345123",
         "912345121",
-        "BTC-USDT",
+        "BTC/USDT",
         Trade(
             price="83805.2",
             amount="0.0021",
@@ -61,7 +61,12 @@ def test_raw_updates_are_told_whether_they_join_or_not():
     assert [kind for kind, *_ in said] == ["Delta", "Snapshot", "Delta"]
 
 
-@pytest.mark.parametrize("frame", [b"pong", NOTICE, ack("books"), BAR.replace(b"candle1m", b"candle1D"), b"{", b"[]"])
+SWAP = DAY.replace(b"BTC-USDT", b"BTC-USDT-SWAP")
+
+
+@pytest.mark.parametrize(
+    "frame", [b"pong", NOTICE, ack("books"), BAR.replace(b"candle1m", b"candle1D"), SWAP, b"{", b"[]"]
+)
 def test_what_is_no_data_is_skipped(frame):
     with pytest.raises(SkipFrame):
         read(frame)

@@ -14,7 +14,7 @@ from ingest.contract.keys import StreamKey
 from ingest.exchanges import bybit_rest as rest
 from ingest.exchanges.bybit_frames import INTERVALS, Head, read_head
 from ingest.exchanges.bybit_readers import Books, Klines, Tickers, Trades
-from ingest.exchanges.candles import Candles
+from ingest.exchanges.confirmed import ConfirmedCandles
 from ingest.exchanges.exchange import (
     NEVER,
     Feed,
@@ -53,8 +53,8 @@ _DEPTH = 1_000
 _SILENT_NS: Mapping[str, int] = {
     # The best prices are said again if they do not change for three seconds.
     "orderbook.1": 30_000_000_000,
-    "tickers": 300_000_000_000,
-    "kline": 180_000_000_000,
+    "tickers": 900_000_000_000,
+    "kline": 900_000_000_000,
 }
 """By how a topic begins: of those something comes at least so often. Trades and books may be quiet."""
 _TRADES_LIMIT = 60
@@ -79,7 +79,7 @@ class Bybit:
         "trades": Feed(OpaqueTrades.kept, also="ids go up by more than one", reach=_TRADES_LIMIT),
         "orderbook": Feed(PushedBook.kept, also="a quiet book is compared by REST", depth=_DEPTH),
         "ticker": Feed(KnownTicker.kept, also="best prices do not come for 30 seconds"),
-        "candles": Feed(Candles.kept),
+        "candles": Feed(ConfirmedCandles.kept, also="none for five seconds after its end: REST is asked"),
     }
     rotation = ""
 
@@ -199,8 +199,8 @@ class BybitVoice:
         match self.topics[key]:
             case OpaqueTrades() as trades:
                 return trades.fetched(rest.past_trades(answer, now_ns), _TRADES_LIMIT, now_ns)
-            case Candles() as candles:
-                return candles.fetched(rest.past_candles(answer, INTERVALS[key.interval or ""], now_ns), now_ns)
+            case ConfirmedCandles() as candles:
+                return candles.fetched(*rest.past_candles(answer, INTERVALS[key.interval or ""], now_ns), now_ns)
             case PushedBook() as book:
                 book.stands_at(rest.book_id(answer), now_ns)
         return ()
@@ -223,7 +223,7 @@ class BybitVoice:
                 tickers = Tickers(native, topic)
                 hearers = [tickers.hear_best, tickers.hear_day]
             case _:
-                topic = Candles(key, self._session, position)
+                topic = ConfirmedCandles(key, self._session, position)
                 hearers = [Klines(INTERVALS[key.interval or ""], topic).hear]
         self.topics[key] = topic
         self._routes.open(key, dict(zip(names, hearers, strict=True)))

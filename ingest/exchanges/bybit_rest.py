@@ -11,7 +11,7 @@ from msgspec import Meta, Raw, Struct
 
 from ingest.contract.events import Candle
 from ingest.contract.numbers import Number
-from ingest.exchanges.bybit_frames import BybitBook, BybitSide, TradeId, sound, told
+from ingest.exchanges.bybit_frames import BybitBook, BybitSide, Milliseconds, TradeId, sound, told
 from ingest.exchanges.candles import Interval
 from ingest.exchanges.exchange import Instrument
 from ingest.exchanges.steps import Told
@@ -30,6 +30,7 @@ class Rest(Struct):
     retCode: int  # noqa: N815 - the exchange's name
     retMsg: str = ""  # noqa: N815 - the exchange's name
     result: Raw = Raw(b"{}")
+    time: Milliseconds = 0
 
 
 class BybitPastTrade(Struct):
@@ -105,10 +106,13 @@ def past_trades(answer: bytes, now_ns: int) -> list[Told]:
     return sorted(said, key=lambda each: (each.ms, len(each.id), each.id))
 
 
-def past_candles(answer: bytes, interval: str, now_ns: int) -> list[Interval]:
-    """Oldest first; whether one is closed yet is not said. Raises as `past_trades`."""
-    rows = sorted(_past_klines(_result(answer)).list, key=lambda row: int(row.start))
-    return [_interval(row, interval, now_ns) for row in rows]
+def past_candles(answer: bytes, interval: str, now_ns: int) -> tuple[list[Interval], int]:
+    """Oldest first, and the ms at which the newest closed one opens; -1 if none is. Raises as `past_trades`."""
+    said = _said(answer)
+    rows = sorted(_past_klines(said.result).list, key=lambda row: int(row.start))
+    intervals = [_interval(row, interval, now_ns) for row in rows]
+    # Nothing but the exchange's own time says whether the newest one still grows.
+    return intervals, max((each.open_ms for each in intervals if each.end_ms < said.time), default=-1)
 
 
 def book_id(answer: bytes) -> int:
@@ -122,11 +126,15 @@ def instruments(body: bytes) -> list[Instrument]:
 
 
 def _result(answer: bytes) -> Raw:
+    return _said(answer).result
+
+
+def _said(answer: bytes) -> Rest:
     said = _rest(answer)
     if said.retCode:
         error = Passing if said.retCode in _PASSING else ValueError
         raise error(f"answered {said.retCode}: {said.retMsg[:200]}")
-    return said.result
+    return said
 
 
 def _interval(row: BybitPastKline, interval: str, now_ns: int) -> Interval:

@@ -183,10 +183,14 @@ class Bybit:
 
     def _second(self, listed: Listed, now_ns: int) -> None:
         for interval, bar in listed.pair.bars.roll(now_ns):
-            name = _BARS.get(interval, "")
-            topic = Topic("kline", name, listed.native)
-            if topic in self._hearers.of:
-                self._tell(topic, listed.candle(name, bar, now_ns, closed=True))
+            name = _BARS.get(interval)
+            if name is None or listed.candles[name] not in self._hearers.followed:
+                continue
+            frame = listed.candle(name, bar, now_ns, closed=True)
+            self._events += frame.records
+            # Nobody says whether an interval without trades is told of at all; here it is not.
+            if bar.trades:
+                self._say(Topic("kline", name, listed.native), frame)
         if listed in self._growing:
             for name, interval in INTERVALS.items():
                 topic = Topic("kline", name, listed.native)

@@ -28,6 +28,7 @@ from ingest.exchanges.exchange import (
 )
 from ingest.exchanges.pushed import LATE_NS, QUIET_NS
 from ingest.exchanges.topic import HOLD_NS
+from ingest.exchanges.unflagged import GRACE_NS
 
 NOW = 1_795_305_600_300_000_000
 S = 1_000_000_000
@@ -220,13 +221,21 @@ def test_a_candle_says_whether_it_is_closed(flag, closed, mark):
     assert event == Event(CANDLES, f"{MINUTE_NS}.{mark}", candle, "candle", "1795305600000-1795305659999")
 
 
+def candle_page(rows):
+    return json.dumps({"retCode": 0, "result": {"list": rows}, "time": NOW // 1_000_000}).encode()
+
+
 def test_missed_candles_are_fetched_and_come_in_order():
     talk = subscribed(CANDLES, positions={CANDLES: "1795305479999"})
     talk.receive(KLINE, NOW)
     looks = [talk.tick(NOW), talk.located(CANDLES, Standing("g", 7, "1795305479999"), NOW), talk.tick(NOW + HOLD_NS)]
     asked = talk.located(CANDLES, Standing("g", 7, "1795305479999"), NOW + HOLD_NS)
     rows = [[str(1795305600000 - i * 60_000), "1", "3", "1", "2", "7", "14"] for i in range(3)]
-    said = talk.fetched("candles-1m BTC/USDT", json.dumps({"retCode": 0, "result": {"list": rows}}).encode(), NOW + S)
+    said = talk.fetched(
+        "candles-1m BTC/USDT",
+        json.dumps({"retCode": 0, "result": {"list": rows}, "time": NOW // 10**6}).encode(),
+        NOW + S,
+    )
     about = {"category": "spot", "symbol": "BTCUSDT", "interval": "1", "start": "1795305480000", "limit": "1000"}
     assert (looks, asked) == (
         [[Locate(CANDLES)], [], [Locate(CANDLES)]],
@@ -239,6 +248,17 @@ def test_missed_candles_are_fetched_and_come_in_order():
     ]
 
 
+def test_of_an_interval_that_is_not_said_to_be_closed_rest_says_so_by_its_own_time():
+    talk = subscribed(CANDLES)
+    talk.receive(KLINE, NOW)
+    ends_ns = MINUTE_NS + 60 * S
+    asked = [output for output in talk.tick(ends_ns + GRACE_NS) if isinstance(output, Fetch)]
+    rows = [[str(1795305600000 + i * 60_000), "1", "3", "1", "2", "7", "14"] for i in (1, 0)]
+    page = json.dumps({"retCode": 0, "result": {"list": rows}, "time": ends_ns // 1_000_000}).encode()
+    (event,) = talk.fetched("candles-1m BTC/USDT", page, ends_ns + GRACE_NS)
+    assert (len(asked), event.s, event.body.volume) == (1, f"{MINUTE_NS}.closed", "7")
+
+
 def test_a_month_is_as_long_as_it_is():
     key = StreamKey("bybit", "candles-1M", "BTC/USDT")
     talk = subscribed(key, positions={key: "1788220799999"})  # up to the end of August 2026
@@ -249,7 +269,11 @@ def test_a_month_is_as_long_as_it_is():
         talk.tick(NOW + i * HOLD_NS)
         talk.located(key, Standing("g", 7, "1788220799999"), NOW + i * HOLD_NS)
     rows = [[str(ms), "1", "3", "1", "2", "7", "14"] for ms in (1793491200000, 1790812800000, 1788220800000)]
-    said = talk.fetched("candles-1M BTC/USDT", json.dumps({"retCode": 0, "result": {"list": rows}}).encode(), NOW + S)
+    said = talk.fetched(
+        "candles-1M BTC/USDT",
+        json.dumps({"retCode": 0, "result": {"list": rows}, "time": NOW // 10**6}).encode(),
+        NOW + S,
+    )
     assert [event.first for event in said] == [
         "1788220800000-1790812799999",
         "1790812800000-1793491199999",

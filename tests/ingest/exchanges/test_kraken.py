@@ -249,6 +249,11 @@ def test_a_ticker_is_all_that_is_known_and_a_price_of_zero_is_none():
     ]
 
 
+def test_a_ticker_that_comes_twice_is_said_once():
+    talk = conversation()
+    assert [len(talk.receive(DAY, now_ns)) for now_ns in (NOW, NOW + 1)] == [1, 0]
+
+
 @pytest.mark.parametrize("time", [b'"timestamp":"1970-01-01T00:00:00.000000Z"', b'"trades":1'])
 def test_a_ticker_without_a_true_time_is_marked_by_ours(time):
     frame = DAY.replace(b'"timestamp":"2026-11-22T08:15:30.123456Z"', time)

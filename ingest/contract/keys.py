@@ -136,6 +136,16 @@ def lease(exchange: str, name: str) -> str:
     return f"md:{{{exchange}}}:lease:{name}"
 
 
+def members(exchange: str, group: str) -> str:
+    """Hash: a reader of the group → when it counts as gone unless it is heard of, in ms."""
+    return lease(exchange, f"members:{group}")
+
+
+def shards(exchange: str, group: str) -> str:
+    """Hash: part of what the group reads → `OWNER FENCE EXPIRES READY`."""
+    return lease(exchange, f"shards:{group}")
+
+
 def control(exchange: str) -> str:
     """Hash: symbol → `on` or `off`: what workers hear besides, or instead of, what they were started with."""
     return f"md:{{{exchange}}}:control"

@@ -1,7 +1,7 @@
 -- Registers a group at an exchange and makes it stand on streams, each at a place before which nothing is unhandled.
 --
 -- KEYS  the registry of groups, the group's hash of handled entries, then the streams.
--- ARGV  the group, how many channels, the channels, then per stream id, g and n of the last entry that the caller
+-- ARGV  the group, how many needs (CHANNEL or CHANNEL:SYMBOL), the needs, then per stream id, g and n of the last entry that the caller
 --       has seen acknowledged, empty if none.
 -- Reply per stream `g n count`, as the hash has it now.
 --
@@ -13,13 +13,16 @@ local group = ARGV[1]
 
 local function register(first, last)
   local known = redis.call('HGET', KEYS[1], group) or ''
-  local channels = known
+  local needs = known
+  local function has(need)
+    return string.find(' ' .. needs .. ' ', ' ' .. need .. ' ', 1, true)
+  end
   for i = first, last do
-    if not string.find(' ' .. channels .. ' ', ' ' .. ARGV[i] .. ' ', 1, true) then
-      channels = channels == '' and ARGV[i] or channels .. ' ' .. ARGV[i]
+    if not has(ARGV[i]) and not has(string.match(ARGV[i], '^[^:]+')) then
+      needs = needs == '' and ARGV[i] or needs .. ' ' .. ARGV[i]
     end
   end
-  if channels ~= known then redis.call('HSET', KEYS[1], group, channels) end
+  if needs ~= known then redis.call('HSET', KEYS[1], group, needs) end
 end
 
 local function stands(key, id, g, n)

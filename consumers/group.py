@@ -127,11 +127,11 @@ class Group:
         return [key for key in map(self._keys.get, names) if key]
 
     async def enter(
-        self, exchange: str, channels: Iterable[str], streams: Mapping[StreamKey, Mark | None]
+        self, exchange: str, needs: Iterable[str], streams: Mapping[StreamKey, Mark | None]
     ) -> dict[StreamKey, tuple[bytes, int]]:
         """Register and stand on these streams of the exchange; `g` and `n` up to which each is handled."""
-        channels = sorted(channels)
-        arguments: list[str | int] = [self.name, len(channels), *channels]
+        needs = sorted(needs)
+        arguments: list[str | int] = [self.name, len(needs), *needs]
         for mark in streams.values():
             arguments += mark or ("", "", "")
         names = [keys.groups(exchange), keys.handled(exchange, self.name), *map(str, streams)]

@@ -102,19 +102,19 @@ class Intake:
         )
 
     async def _enter(self, exchange: Exchange) -> None:
-        channels = self._selection.channels(exchange.name)
+        needs = self._selection.needs(exchange.name)
         outside = {
             key: stream.settled
             for key, stream in self.streams.items()
             if stream.exchange is exchange and not stream.entered and self._selection.wants(key)
         }
-        if not outside and channels == exchange.registered:
+        if not outside and needs == exchange.registered:
             return
-        for key, (g, n) in (await self._group.enter(exchange.name, channels, outside)).items():
+        for key, (g, n) in (await self._group.enter(exchange.name, needs, outside)).items():
             self.streams[key].entered = True
             self.streams[key].entered_ns = time.time_ns()
             self.streams[key].continuity.resume(g, n)
-        exchange.registered = channels
+        exchange.registered = needs
 
     def _set_open(self, keys: Iterable[StreamKey]) -> None:
         before, self._open = self._open, frozenset(keys)

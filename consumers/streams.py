@@ -18,7 +18,7 @@ class Exchange(Struct, eq=False):
     acked: list[tuple[StreamKey, Entry]] = field(default_factory=list)
     """Handled, and not yet told to Redis."""
     registered: frozenset[str] = frozenset()
-    """The channels that the group is known to need."""
+    """What the group is known to need."""
 
 
 class Stream(Struct, eq=False):

@@ -1,6 +1,7 @@
 """Redis keys: everything of an exchange lies in its hash tag, so one call and one blocking read serve it all."""
 
 import re
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -102,8 +103,22 @@ def line_key(exchange: str, name: str) -> str:
 
 
 def groups(exchange: str) -> str:
-    """Hash: registered consumer group → the channels it needs, separated by spaces."""
+    """Hash: registered consumer group → what it needs, `CHANNEL` or `CHANNEL:BASE-QUOTE`, separated by spaces."""
     return f"md:{{{exchange}}}:groups"
+
+
+def need(channel: str, symbol: str = "") -> str:
+    """What a group registers that needs the channel, of one symbol or of all. The janitor's look.lua reads it, too."""
+    return f"{channel}:{symbol.replace('/', '-')}" if symbol else channel
+
+
+def is_needed(key: StreamKey, needs: Iterable[str]) -> bool:
+    """Whether a group that has registered these needs the stream. `candles` stands for every interval."""
+    return any(
+        channel in (key.channel, "candles" if key.interval else "") and (not symbol or not key.symbol or symbol == ours)
+        for ours in (key.symbol.replace("/", "-"),)
+        for channel, _, symbol in (need.partition(":") for need in needs)
+    )
 
 
 def handled(exchange: str, group: str) -> str:

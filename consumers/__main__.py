@@ -22,6 +22,7 @@ from consumers.console.lag import lags, table
 from consumers.console.lines import as_json, as_line
 from consumers.console.tail import follow
 from consumers.group import connect
+from consumers.partition import ACCOUNT_PARTS
 from consumers.reader import Reader
 from consumers.services import service as services
 from consumers.services.bot import Bot
@@ -30,6 +31,7 @@ from consumers.services.position import Positions
 from consumers.services.service import Service
 from consumers.services.strategy import EXAMPLE, BadStrategy, load_strategy
 from consumers.settings import ConsumerSettings, WrongSettings, read_settings, redacted
+from consumers.watchdog import watch
 
 WRONG_SETTINGS = 2
 
@@ -96,23 +98,47 @@ async def _serve(make: Callable[[Redis], Service], settings: ConsumerSettings, s
     service = make(redis)
     log = structlog.get_logger().bind(service=service.name)
     log.info("started", redis=redacted(str(settings.redis_url)), channels=" ".join(service.channels))
-    reader = Reader(
-        redis,
-        group=service.name,
-        consumer=settings.consumer or socket.gethostname(),
-        channels=service.channels,
-        exchanges=settings.exchanges,
-        symbols=settings.symbols,
-        block_ms=settings.block_ms,
-        count=settings.count,
-        claim_idle_ms=settings.claim_idle_ms,
-    )
+    over = asyncio.Event()
     try:
-        async with reader:
-            served = await services.run(service, reader, stopping)
-        log.info("stopped", **structs.asdict(served))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(watch(settings.time_limit_s, over))
+            try:
+                async with asyncio.TaskGroup() as serving:
+                    for reader in _readers(redis, service, settings):
+                        serving.create_task(_read(service, reader, settings, stopping))
+            finally:
+                over.set()
     finally:
         await redis.aclose()
+
+
+async def _read(service: Service, reader: Reader, settings: ConsumerSettings, stopping: asyncio.Event) -> None:
+    async with reader:
+        served = await services.run(service, reader, stopping, time_limit_s=settings.time_limit_s)
+    structlog.get_logger().info("stopped", service=service.name, **structs.asdict(served))
+
+
+def _readers(redis: Redis, service: Service, settings: ConsumerSettings) -> list[Reader]:
+    """One, but for a service that is several groups."""
+    several = service.partition == "account"
+    return [
+        Reader(
+            redis,
+            group=f"{service.name}.{part}" if several else service.name,
+            consumer=settings.consumer or socket.gethostname(),
+            partition=service.partition,
+            part=part,
+            channels=service.channels,
+            exchanges=settings.exchanges,
+            symbols=settings.symbols,
+            block_ms=settings.block_ms,
+            count=settings.count,
+            in_hand=settings.in_hand,
+            claim_idle_ms=settings.claim_idle_ms,
+            lease_ms=settings.lease_ms,
+        )
+        for part in range(ACCOUNT_PARTS if several else 1)
+    ]
 
 
 async def _tail(

@@ -122,8 +122,33 @@ def is_needed(key: StreamKey, needs: Iterable[str]) -> bool:
 
 
 def handled(exchange: str, group: str) -> str:
-    """Hash, per stream: `g n count` = the newest entry the group has handled, and how many in all."""
+    """Hash, per stream: `g n count id` = the newest entry the group has handled, its id, and how many in all."""
     return f"md:{{{exchange}}}:handled:{group}"
+
+
+def tries(exchange: str, group: str) -> str:
+    """Hash: `STREAM ID failures` and `STREAM ID deliveries` of entries that the group has trouble with."""
+    return f"md:{{{exchange}}}:tries:{group}"
+
+
+def dead_letters(exchange: str, group: str) -> str:
+    """Stream of the entries that the group could not handle, each with where it came from and why it is here."""
+    return f"dlq:{{{exchange}}}:{group}"
+
+
+def buried(exchange: str, group: str) -> str:
+    """Hash: stream → how many of its entries the group has put among the dead letters."""
+    return f"md:{{{exchange}}}:buried:{group}"
+
+
+def redriven(exchange: str, group: str) -> str:
+    """Set of the streams `redo(…)` that were ever made for the group."""
+    return f"md:{{{exchange}}}:redriven:{group}"
+
+
+def redo(group: str, exchange: str, symbol: str) -> StreamKey:
+    """A stream for one group alone: dead letters of a symbol that are to be handled after all."""
+    return StreamKey(exchange, f"redo-{group}", symbol)
 
 
 def readers(exchange: str) -> str:

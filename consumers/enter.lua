@@ -1,6 +1,6 @@
 -- Registers a group at an exchange and makes it stand on streams, each at a place before which nothing is unhandled.
 --
--- KEYS  the registry of groups, the group's hash of handled entries, then the streams.
+-- KEYS  the registry of groups, the group's hash of handled entries, its hash of buried ones, then the streams.
 -- ARGV  the group; 1 if it handles each stream in order, else 0; then what it needs: CHANNEL or CHANNEL:SYMBOL.
 -- Reply per stream `g n count id`, as the hash has it now.
 --
@@ -36,7 +36,7 @@ end
 
 local replies = {}
 register()
-for i = 3, #KEYS do
+for i = 4, #KEYS do
   local key = KEYS[i]
   local handled = redis.call('HGET', KEYS[2], key) or '- 0 0 '
   local g, n, count, id = string.match(handled, '^(%S+) (%d+) (%d+) ?(%S*)$')
@@ -45,9 +45,10 @@ for i = 3, #KEYS do
   if not made.err then
     if from == '0' then handled = in_order and table.concat({ g, n, 0, id }, ' ') or '- 0 0 ' end
     redis.call('HSET', KEYS[2], key, handled)
+    if from == '0' then redis.call('HDEL', KEYS[3], key) end -- they come again, and are counted anew
   elseif not string.find(made.err, 'BUSYGROUP', 1, true) and not string.find(made.err, 'OOM', 1, true) then
     return made -- with memory full, it is taken to be there: reading must go on, and tells if it is not
   end
-  replies[i - 2] = handled
+  replies[i - 3] = handled
 end
 return replies

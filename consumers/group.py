@@ -167,7 +167,8 @@ class Group:
         self, exchange: str, needs: Iterable[str], streams: Sequence[StreamKey], *, in_order: bool
     ) -> dict[StreamKey, Standing]:
         """Register and stand on these streams of the exchange; up to where each is handled."""
-        names = [keys.groups(exchange), keys.handled(exchange, self.name), *map(str, streams)]
+        names = [keys.groups(exchange), keys.handled(exchange, self.name), keys.buried(exchange, self.name)]
+        names += map(str, streams)
         arguments: list[str | int] = [self.name, int(in_order), *sorted(needs)]
         replies: list[bytes] = await _ENTER.run(self._redis, names, arguments)
         places = (handled.split(b" ") for handled in replies)

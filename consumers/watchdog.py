@@ -8,7 +8,7 @@ from consumers.patience import pause
 _EVERY_SECONDS = 1.0
 
 
-async def watch(limit_s: float, over: asyncio.Event) -> None:
+async def end_if_stuck(limit_s: float, over: asyncio.Event) -> None:
     """Until it is over, let no turn of the loop take longer: the process prints where it stands, and ends with 1.
 
     What it had in hand is delivered again, to another process or to the next life of this one.

@@ -1,4 +1,4 @@
-"""The audit: emitted by the exchange = in the stream ∪ registered gaps; in the stream = effected ∪ pending ∪ unread."""
+"""The audit: emitted = in the stream ∪ registered gaps; in the stream = effected ∪ dead ∪ pending ∪ unread."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

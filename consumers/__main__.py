@@ -20,6 +20,8 @@ from rich.live import Live
 from rich.text import Text
 
 from consumers import letters, stored
+from consumers.audit import accounts
+from consumers.console import accounts as accounts_shown
 from consumers.console import dead, played
 from consumers.console.ladder import plain, render, watch
 from consumers.console.lag import as_json as lag_as_json
@@ -157,6 +159,13 @@ def lag(as_objects: AsJson = False) -> None:
     _until_stopped(lambda stopping: _lag(settings, as_objects))
 
 
+@app.command()
+def audit(as_objects: AsJson = False) -> None:
+    """Account for every entry that each group was to handle; the exit code is 1 if any is unaccounted for."""
+    settings = _settings()
+    _until_stopped(lambda _: _with_redis(settings, lambda redis: _audit(redis, as_objects)))
+
+
 @dlq.command("list")
 def list_letters(
     exchange: Annotated[str, typer.Option(help="Of one exchange")] = "",
@@ -223,6 +232,19 @@ async def _letter(redis: Redis, exchange: str, group: str, letter_id: str) -> Le
         _end(f"{letter_id!r} is no letter; expected an id as in 1767225600000-0", WRONG_SETTINGS)
     letter = await letters.one(redis, exchange, group, letter_id)
     return letter or _end(f"no letter {letter_id} of the group {group} at {exchange}", 1)
+
+
+async def _audit(redis: Redis, as_objects: bool) -> None:
+    found = await accounts(redis)
+    if as_objects:
+        for each in found:
+            typer.echo(accounts_shown.as_json(each))
+    elif found:
+        Console(highlight=False).print(accounts_shown.table(found))
+    unaccounted = sum(each.unaccounted for each in found)
+    typer.echo(f"unaccounted for: {unaccounted:,} entries", err=True)
+    if unaccounted:
+        raise typer.Exit(1)
 
 
 async def _list_letters(redis: Redis, exchange: str, group: str, as_objects: bool) -> None:

@@ -100,6 +100,17 @@ async def test_a_stretch_comes_twice_the_same_and_as_the_streams_have_it_and_no_
     assert (([await bus.xinfo_stream(str(key)) for key in symbols], await bus.keys("md:*groups*"))) == before
 
 
+async def test_of_many_streams_only_so_much_is_in_hand(bus):
+    symbols = [StreamKey("binance", "trades", f"A{number}/USDT") for number in range(30)]
+    for key in symbols:
+        await put(bus, key, range(1, 151))
+    replay, most = Replay(bus, ALL), 0
+    async for _ in replay:
+        most = max(most, sum(len(track.rows) for track in replay._tracks.values()))
+
+    assert 0 < most < IN_HAND
+
+
 async def test_an_entry_is_typed_where_that_is_wanted(bus):
     await put(bus, BTC, [1])
 

@@ -82,7 +82,7 @@ class Client:
     @contextlib.contextmanager
     def running(self):
         """What it has read so far, each trade as (n, s, price, received_ns); it is killed at the end."""
-        process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         os.set_blocking(process.stdout.fileno(), False)
         written = bytearray()
 
@@ -195,15 +195,10 @@ async def test_an_entry_of_a_later_schema_stops_it_and_is_not_acknowledged(redis
 
     with client.running() as read:
         await eventually(lambda: len(read()) == 1)
-        await eventually(lambda: pending(redis, 1))
-        await asyncio.sleep(0)
-        seen = read()
+        await eventually(lambda: client.process.poll() is not None)
 
-    assert (len(seen), "is of version 2" in client.errors) == (1, True)
-
-
-async def pending(redis, count):
-    return (await redis.xpending(str(BTC), GROUP))["pending"] == count
+    pending = (await redis.xpending(str(BTC), GROUP))["pending"]
+    assert (len(read()), pending, "is of version 2" in client.errors) == (1, 1, True)
 
 
 async def test_a_book_late_is_the_book(redis, redis_server, node):

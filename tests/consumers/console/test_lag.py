@@ -97,13 +97,17 @@ async def test_what_the_readers_hold_is_pending(redis):
     assert [lag.pending for lag in await lags(redis)] == [10]
 
 
+def printed(shown):
+    """As 80 columns have it."""
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(shown)
+    return console.export_text()
+
+
 def test_a_lag_is_shown_to_people_and_to_programs():
     lag = Lag(
         group=GROUP, key=BTC, n=1234, handled_n=1230, handled=5000, pending=3, behind_ms=90_000, oldest_pending_ms=4_200
     )
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(table([lag]))
-
     assert json.loads(as_json(lag)) == {
         "group": "alerts",
         "stream": "md:{binance}:trades:BTC-USDT",
@@ -115,7 +119,7 @@ def test_a_lag_is_shown_to_people_and_to_programs():
         "pending": 3,
         "oldest_pending_ms": 4_200,
     }
-    shown = console.export_text().splitlines()[-1].split()
+    shown = printed(table([lag])).splitlines()[-1].split()
     assert shown == ["alerts", "binance:trades:BTC/USDT", "1,234", "1,230", "4", "1.5m", "3", "4.2s"]
 
 

@@ -60,6 +60,7 @@ class Simulated(StrEnum):
     """Exchanges that can be simulated."""
 
     BINANCE = "binance"
+    COINBASE = "coinbase"
     KRAKEN = "kraken"
 
 

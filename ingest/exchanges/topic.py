@@ -25,6 +25,12 @@ class TradesWanted(Struct, frozen=True):
     first: int | None
 
 
+class OlderTradesWanted(Struct, frozen=True):
+    """A page of the trades right before this id, by REST."""
+
+    before: int
+
+
 class CandlesWanted(Struct, frozen=True):
     """A page of candles that open at this time or later, by REST."""
 
@@ -35,7 +41,7 @@ class SubscriptionWanted(Struct, frozen=True):
     """Once more: nothing comes, although there is something."""
 
 
-Question = BookWanted | TradesWanted | CandlesWanted | SubscriptionWanted
+Question = BookWanted | TradesWanted | OlderTradesWanted | CandlesWanted | SubscriptionWanted
 """What the exchange is to be asked for, one way or another."""
 Wanted = Question | Locate | Event
 """An event is to be said as it is: it had to wait for its time."""

@@ -107,7 +107,7 @@ class _Reader:
 
 
 class _History:
-    """The exchange's book, cut, each time that it was another."""
+    """The exchange's book, cut, each time that it was another; where it is not cut, after each change."""
 
     def __init__(self, start: Depth, changes: Iterable[Change], hit: Hits, depth: int) -> None:
         whole: Cut = (_numbers(start.bids.items()), _numbers(start.asks.items()))
@@ -117,7 +117,7 @@ class _History:
         for change in changes:
             whole = _applied(whole, change, _WHOLE)
             now = _cut(whole, depth)
-            if now != self.states[-1]:
+            if now != self.states[-1] or depth == _WHOLE:
                 self.states.append(now)
             if change.s in hit.kept_back:
                 self._kept_back.add(len(self.states) - 1)
@@ -133,7 +133,7 @@ class _History:
         for i in range(at + 1, len(self.states)):
             if self.states[i] == book:
                 return i
-            if i not in self._kept_back:
+            if i not in self._kept_back and self.states[i] != self.states[at]:
                 break
         return at if at - 1 in self._late and self.states[at - 1] == book else None
 

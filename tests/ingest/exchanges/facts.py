@@ -67,6 +67,36 @@ FACTS: Mapping[str, Facts] = {
         symbols=("BTC/USDT", "ETH/USDT"),
         cannot={"checksum": "its books have ids and no checksums"},
     ),
+    "coinbase": Facts(
+        symbols=("BTC/USD", "ETH/USD"),
+        closes_within_s=5,
+        proves_books=False,
+        cannot={
+            "checksum": "its books have neither ids nor checksums",
+            "stale-snapshot": "snapshots come by the socket, with the changes that follow them",
+            "candles": "they are made of its trades, and of what strikes those",
+        },
+        otherwise={
+            "silent:trades": Otherwise(
+                Outcome({}, notices=("silent",) * 4),
+                "its heartbeat tells that there were trades; they and the candles come of the same",
+            ),
+            "silent:ticker": Otherwise(
+                Outcome({}, notices=("silent",) * 2), "its heartbeat tells that there were trades, and so tickers"
+            ),
+            "refuse": Otherwise(
+                Outcome({"orderbook": CUT + CUT, "ticker": ["stale", "stale"]}, 2, ("refused", "refused")),
+                "trades and candles come of the same subscription",
+            ),
+            "series": Otherwise(
+                Outcome({"trades": ["anew"], "ticker": ["stale"]}), "a book without ids is the same book in any series"
+            ),
+            "series and drop": Otherwise(
+                Outcome({"trades": ["anew"], **LOST, "candles": ["gap"]}, ends=1),
+                "and of trades of two series nobody can tell whether some are missing between, so no candle is made",
+            ),
+        },
+    ),
     "kraken": Facts(
         symbols=("BTC/USD", "ETH/USD"),
         closes_within_s=10,

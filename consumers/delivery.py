@@ -42,6 +42,9 @@ class Holder(Protocol):
     def bury(self, entry: object, reason: str, failures: int, deliveries: int) -> None:
         """It goes among the dead letters."""
 
+    async def deliveries(self, entry: object) -> int:
+        """How many deliveries are noted."""
+
     async def delivered(self, entry: object) -> int:
         """Note one more delivery; how many there were."""
 
@@ -91,6 +94,10 @@ class Delivery(Struct, frozen=True, eq=False):
     def bury(self, reason: str, failures: int = 0, deliveries: int = 1) -> None:
         """Put it among the dead letters (`consume dlq`)."""
         self._holder.bury(self._arrival, reason, failures, deliveries)
+
+    async def deliveries(self) -> int:
+        """How many deliveries are noted in Redis."""
+        return await self._holder.deliveries(self._arrival)
 
     async def delivered(self) -> int:
         """Note in Redis that it is about to be handled; how often it was. For those that are `redelivered`."""
@@ -147,7 +154,11 @@ class Continuity:
         """How many entries would be missing before this one."""
         if not self._g or n <= self._highest.get(g, 0):
             return 0
-        return n - 1 - (self._n if g == self._g else 0)
+        return max(0, n - 1 - (self._n if g == self._g else 0))
+
+    def pass_by(self) -> None:
+        """An entry that does not say which it is: it has a place like any other."""
+        self._n += bool(self._g)
 
     def follow(self, g: bytes, n: int) -> None:
         """An entry that was pending; these have holes where others were acknowledged, so only the very next counts."""

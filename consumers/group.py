@@ -266,6 +266,10 @@ class Group:
             return count
         return 1
 
+    async def deliveries(self, exchange: str, tried: str) -> int:
+        """How many deliveries of the entry are noted."""
+        return int(await command(self._redis, "HGET", keys.tries(exchange, self.name), f"{tried} deliveries") or 0)
+
     def _companions(self, exchange: str) -> tuple[str, str, str]:
         return (
             keys.handled(exchange, self.name),
@@ -273,12 +277,15 @@ class Group:
             keys.tries(exchange, self.name),
         )
 
-    async def before(self, key: StreamKey, entry_id: bytes, g: bytes, first_n: int, missing: int) -> list[bytes]:
-        """Of the `missing` entries from `first_n` of `g` on, those that the stream has, right before this id."""
+    async def before(
+        self, key: StreamKey, entry_id: bytes, g: bytes, first_n: int, missing: int, after: bytes = b""
+    ) -> list[bytes]:
+        """Of the `missing` entries from `first_n` of `g` on, those that the stream has between these two ids."""
         found: list[bytes] = []
+        until = b"(" + after if after else b"-"
         while len(found) < missing:
             page = min(_PAGE, missing - len(found))
-            rows = await command(self._redis, "XREVRANGE", str(key), b"(" + entry_id, "-", "COUNT", page)
+            rows = await command(self._redis, "XREVRANGE", str(key), b"(" + entry_id, until, "COUNT", page)
             for entry_id, fields in rows:
                 where = place(fields)
                 if where and (where[0] != g or where[1] < first_n):

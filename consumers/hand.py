@@ -106,6 +106,11 @@ class Hand:
             each.done = False
             self.drop(each)
 
+    async def deliveries(self, entry: object) -> int:
+        """How many deliveries are noted."""
+        arrival = cast("Arrival", entry)
+        return await self._group.deliveries(arrival.stream.key.exchange, arrival.tried)
+
     async def delivered(self, entry: object) -> int:
         """Note one more delivery; how many there were."""
         return await self._tried(cast("Arrival", entry), "deliveries")

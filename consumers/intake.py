@@ -245,13 +245,15 @@ class Intake:
                 g, n = where
                 missing = stream.continuity.missing(g, n)
                 if missing:
-                    there = await self._group.before(stream.key, entry_id, g, n - missing, missing)
+                    there = await self._group.before(stream.key, entry_id, g, n - missing, missing, stream.last_id)
                     if there:
                         await self._group.take_back(stream.key, there)
                         self._owed[stream.key] = stream.last_id or b"0"
                         break
                     self._miss(stream, entry_id, missing)
                 repeated = stream.continuity.feed(g, n).repeated
+            else:
+                stream.continuity.pass_by()
             stream.last_id = entry_id
             taken.append((entry_id, fields, again or repeated))
         return self._unhandled(stream, self._taken(stream, taken))

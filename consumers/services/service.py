@@ -81,6 +81,8 @@ class _Lines:
         self._lines: dict[Hashable, deque[Delivery]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: BaseException | None = None
+        self._alone = asyncio.Lock()
+        """Held while something is tried that seems to end its process."""
 
     def add(self, delivery: Delivery) -> None:
         """Put it at the end of its line."""
@@ -153,7 +155,7 @@ class _Lines:
             else:
                 failures = await self._count(delivery, error, failures + 1)
                 if failures >= ATTEMPTS:
-                    self._bury(delivery, repr(error), failures)
+                    self._bury(delivery, _said(error), failures)
                     return
                 await pause(self._stopping, FIRST_PAUSE_SECONDS * 2 ** (failures - 1))
             if self._stopping.is_set():
@@ -162,23 +164,37 @@ class _Lines:
     async def _attempt(self, delivery: Delivery, *, again: bool) -> Exception | None:
         """Handle it once; what it raised."""
         try:
-            if delivery.redelivered or again:
-                deliveries = await delivery.delivered()
-                if deliveries > DELIVERIES:
-                    self._bury(delivery, f"{DELIVERIES} deliveries came to no end", 0, DELIVERIES)
-                    return None
-            async with asyncio.timeout(self._time_limit_s):
-                await self._service.handle(delivery)
+            if not (delivery.redelivered or again):
+                await self._handle(delivery)
+            elif await delivery.deliveries() < DELIVERIES // 2:
+                await delivery.delivered()
+                await self._handle(delivery)
+            else:
+                # One of those that were in hand when processes ended has ended them: each is tried, and told, alone.
+                async with self._alone:
+                    await self._handle_suspect(delivery)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task and task.cancelling():
                 raise
-            return RuntimeError(f"the handler was cancelled: {error!r}")
+            return RuntimeError(f"the handler was cancelled {error}".strip())
         except Exception as error:  # noqa: BLE001 - a handler may raise anything; the other lines go on
             return error
+        return None
+
+    async def _handle(self, delivery: Delivery) -> None:
+        async with asyncio.timeout(self._time_limit_s):
+            await self._service.handle(delivery)
         await delivery.ack()
         self.handled += 1
-        return None
+
+    async def _handle_suspect(self, delivery: Delivery) -> None:
+        # The first delivery is not noted: of nearly all entries it is the only one.
+        if 1 + await delivery.delivered() > DELIVERIES:
+            self._bury(delivery, f"{DELIVERIES} deliveries came to no end", 0, DELIVERIES)
+        else:
+            await self._handle(delivery)
+        await self._tell()
 
     async def _may(self, delivery: Delivery) -> bool:
         """Whether it is ours. A lease that has run out is renewed or taken by another, which shows in a moment."""
@@ -197,7 +213,7 @@ class _Lines:
             if not passes(away):
                 raise
         where = {"service": self._service.name, "stream": str(delivery.key), "entry_id": delivery.entry.id}
-        _log.error("not handled", **where, attempt=failures, reason=repr(error)[:300], exc_info=failures == 1)
+        _log.error("not handled", **where, attempt=failures, reason=_said(error)[:300], exc_info=failures == 1)
         return failures
 
     def _bury(self, delivery: Delivery, reason: str, failures: int, deliveries: int = 1) -> None:
@@ -211,6 +227,11 @@ def _is_of_the_bus(error: Exception) -> bool:
     if isinstance(error, ResponseError):
         return not str(error).startswith(("ERR", "WRONGTYPE", "NOPERM", "CROSSSLOT"))
     return isinstance(error, RedisError) or (isinstance(error, RuntimeError) and passes(error))
+
+
+def _said(error: Exception) -> str:
+    # Not its repr: redis-py's leave out what the server said.
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 async def _ask_to_stop(reader: Reader, stopping: asyncio.Event) -> None:

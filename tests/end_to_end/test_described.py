@@ -3,11 +3,13 @@
 from decimal import Decimal
 
 import pytest
+from jsonschema import Draft7Validator
 
-from consumers import stored
+from consumers import Reader, stored
 from consumers.append import append
 from consumers.book import Book
 from consumers.services.paper import Ticket, execute
+from ingest.contract import keys
 from ingest.contract.asyncapi import document
 from ingest.contract.events import Event, Position
 from ingest.contract.keys import StreamKey
@@ -48,6 +50,14 @@ def services():
     return [wish, *execute(ticket, whole, Decimal("0.001")), Event(positions, "i-1", held, "window")]
 
 
+async def bury(redis):
+    """An entry that a group puts among its dead letters."""
+    async with Reader(redis, group="fussy", channels=("intents",), block_ms=20) as reader:
+        async for delivery in reader:
+            delivery.bury("not to my taste")
+            break
+
+
 async def test_every_entry_of_a_worker_and_of_services_is_described(redis):
     async def changes():
         return await redis.xlen("md:{binance}:orderbook:BTC-USDT") > 10
@@ -62,6 +72,11 @@ async def test_every_entry_of_a_worker_and_of_services_is_described(redis):
         await eventually(all_types)
 
     described = document("")
+    await bury(redis)
+    (dead,) = await redis.xrange(keys.dead_letters("binance", "fussy"))
+    told = {name.decode(): value.decode(errors="replace") for name, value in dead[1].items()}
+    headers = described["components"]["messages"]["dead_letter"]["headers"]
+    assert [error.message for error in Draft7Validator(headers).iter_errors(told)] == []
     assert {
         (key, entry_id): wrong
         for key, entry_id, fields in await entries(redis)

@@ -351,3 +351,22 @@ async def test_lost_replies_lose_and_repeat_nothing(redis, redis_server, word):
 async def test_what_makes_no_sense_is_refused_at_once(bus, patterns, options, error):
     with pytest.raises(error):
         Replay(bus, patterns, **options)
+
+
+async def test_who_waits_at_the_original_pace_can_be_asked_to_stop(bus):
+    await write(bus, BTC, ("1000-0", 1), ("9000000-0", 2))
+    replay, steps = Replay(bus, ALL, speed=1), []
+    task = asyncio.create_task(gather(replay, steps))
+    await eventually(lambda: steps)
+    replay.stop()
+    await task
+
+    assert [step.id for step in steps] == ["1000-0"]
+
+
+async def test_ten_times_the_pace_is_a_tenth_of_the_time_and_not_less(bus):
+    await write(bus, BTC, ("1000-0", 1), ("3000-0", 2))
+    began = asyncio.get_running_loop().time()
+    steps = await replayed(bus, speed=10)
+
+    assert (len(steps), asyncio.get_running_loop().time() - began >= 0.2) == (2, True)

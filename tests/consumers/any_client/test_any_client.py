@@ -26,7 +26,8 @@ from tests.consumers.test_book import delta, gap, snapshot
 from tests.end_to_end.running import working
 from tests.eventually import eventually
 
-pytestmark = pytest.mark.slow
+# The first test of a language gets its packages, or compiles.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 HERE = Path(__file__).parent
 README = (Path(consumers.__file__).parent / "README.md").read_text(encoding="utf-8")
 GO_PACKAGES = Path("/usr/share/gocode")

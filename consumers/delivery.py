@@ -152,9 +152,13 @@ class Continuity:
 
     def missing(self, g: bytes, n: int) -> int:
         """How many entries would be missing before this one."""
-        if not self._g or n <= self._highest.get(g, 0):
+        if not self._g or self.has(g, n):
             return 0
         return max(0, n - 1 - (self._n if g == self._g else 0))
+
+    def has(self, g: bytes, n: int) -> bool:
+        """Whether this entry, or one behind it, came by in the order of the stream."""
+        return n <= self._highest.get(g, 0)
 
     def pass_by(self) -> None:
         """An entry that does not say which it is: it has a place like any other."""
@@ -173,7 +177,7 @@ class Continuity:
         return self._unusual(g, n)
 
     def _unusual(self, g: bytes, n: int) -> Step:
-        repeated = n <= self._highest.get(g, 0)
+        repeated = self.has(g, n)
         missing = self.missing(g, n)
         self._g, self._n = g, n
         if not repeated:

@@ -9,6 +9,7 @@ from ingest.contract.numbers import exchange_time
 from ingest.exchanges import coinbase_frames as frames
 from ingest.exchanges.built_candles import TradeCandles
 from ingest.exchanges.by_id import PagesBack
+from ingest.exchanges.coinbase_rest import bucket_of
 from ingest.exchanges.counted import CountedBook
 from ingest.exchanges.dense import DenseTrades
 from ingest.exchanges.known_ticker import KnownTicker
@@ -50,7 +51,7 @@ class Listener:
             case "orderbook":
                 self.book = book = CountedBook(key, self._session, position, None)
                 return book
-        return self.candles.add(key, self._session, position, now_ns)
+        return self.candles.add(key, self._session, position, bucket_of(key.interval or ""), now_ns)
 
     def close(self, key: StreamKey, now_ns: int) -> None:
         """Nobody wants it any more."""

@@ -22,8 +22,10 @@ CHANNELS: Mapping[str, tuple[str, ...]] = {
     "candles": ("candle", "gap"),
     "status": ("status", "gap"),
     "intents": ("intent",),
+    "approved": ("intent",),
     "orders": ("order",),
     "fills": ("fill",),
+    "positions": ("position",),
 }
 """The types in the streams of each channel; `candles` stands for all intervals."""
 

@@ -113,6 +113,8 @@ class Status(_Body, frozen=True):
     worker: Text | None = None
     stream: Text | None = None
     """That it is about, if it is not the one in which it stands."""
+    symbol: Text | None = None
+    """That it is about, if it is of no one stream."""
 
 
 class Intent(_Body, frozen=True):

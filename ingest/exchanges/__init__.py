@@ -6,10 +6,11 @@ from ingest.exchanges.binance import Binance
 from ingest.exchanges.binance_reader import BinanceReader
 from ingest.exchanges.exchange import Exchange
 from ingest.exchanges.kraken import Kraken
+from ingest.exchanges.kraken_reader import KrakenReader
 from ingest.exchanges.reading import Readers
 
 EXCHANGES: Mapping[str, type[Exchange]] = {exchange.name: exchange for exchange in (Binance, Kraken)}
 """Every exchange by name: the one line that a new one adds."""
 
-READERS: Mapping[str, Readers] = {"binance": BinanceReader}
+READERS: Mapping[str, Readers] = {"binance": BinanceReader, "kraken": KrakenReader}
 """Who reads an exchange's frames by themselves."""

@@ -32,6 +32,7 @@ from ingest.exchanges.candles import Candles
 from ingest.exchanges.dense import DenseTrades
 from ingest.exchanges.exchange import (
     NEVER,
+    Feed,
     Fetch,
     Instrument,
     Limit,
@@ -50,7 +51,8 @@ from ingest.exchanges.ranged import RangedBook
 from ingest.exchanges.requests import Request, Requests
 from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Silent, Subscriptions
-from ingest.exchanges.talk import Talk, tag_of
+from ingest.exchanges.symbols import by_symbol
+from ingest.exchanges.talk import UNREADABLE, Talk, tag_of
 from ingest.exchanges.topic import BookWanted, CandlesWanted, Question, Topic, TradesWanted
 
 INTERVALS: Final = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
@@ -88,6 +90,13 @@ class Binance:
     # After a close for too many messages, a connection within two minutes is closed again.
     wait_after: Mapping[int, float] = {1008: 120.0}
     single_writer = frozenset[str]()
+    feeds: Mapping[str, Feed] = {
+        "trades": Feed(DenseTrades.kept),
+        "orderbook": Feed(RangedBook.kept, also="a quiet book is compared by REST", depth=_BOOK_LIMIT),
+        "ticker": Feed(KnownTicker.kept),
+        "candles": Feed(Candles.kept),
+    }
+    rotation = "after 24 hours; another takes over in hour 22 or 23"
 
     def list_instruments(self) -> Fetch:
         """Everything traded; the permission sets, most of the body, are left out."""
@@ -97,9 +106,9 @@ class Binance:
         """By symbol. A name cannot be split by rule: base and quote are the exchange's own fields."""
         try:
             rows = read_instruments(body).symbols
-        except msgspec.MsgspecError as bad:
+        except UNREADABLE as bad:
             raise SkipFrame(f"exchangeInfo: {bad}", frame=body[:1000]) from bad
-        return {(i := instrument(row)).symbol: i for row in rows}
+        return by_symbol(map(instrument, rows))
 
     def plan(self, streams: Sequence[StreamKey], plans: Sequence[Plan] = ()) -> tuple[Plan, ...]:
         """At most 1,000 of its streams on one connection; a symbol's ticker is two of them."""
@@ -253,7 +262,7 @@ class BinanceVoice:
     def _other(self, frame: bytes, now_ns: int) -> Sequence[Output]:
         try:
             envelope = read_envelope(frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as bad:
+        except UNREADABLE as bad:
             raise SkipFrame(f"not a frame of this exchange: {bad}", frame=frame) from bad
         if "serverShutdown" in (envelope.e, (envelope.stream or "").lstrip("!")):
             raise Reconnect("the exchange announced that this server goes down", frame=frame)
@@ -292,7 +301,7 @@ class BinanceVoice:
 def _hear(route: Callable[[bytes, int], Sequence[Event]], name: bytes, frame: bytes, now_ns: int) -> Sequence[Event]:
     try:
         return route(frame, now_ns)
-    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as bad:
+    except UNREADABLE as bad:
         raise SkipFrame(str(bad), stream=name.decode(errors="replace"), frame=frame) from bad
 
 

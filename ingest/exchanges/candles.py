@@ -7,7 +7,7 @@ from msgspec import structs
 
 from ingest.contract.events import Candle, Event
 from ingest.contract.keys import StreamKey
-from ingest.exchanges.exchange import NEVER, Locate, Standing
+from ingest.exchanges.exchange import NEVER, Kept, Locate, Standing
 from ingest.exchanges.session import Session
 from ingest.exchanges.topic import CandlesWanted, Hold, Wanted
 
@@ -35,6 +35,13 @@ class Interval(NamedTuple):
 
 class Candles:
     """One symbol's candles of one interval. What they are counted by is `last`, the end of the newest closed one."""
+
+    kept = Kept(
+        named="interval and state, `closed` once",
+        noticed="intervals follow one another",
+        mended="fetched by REST, else a `gap`",
+        far=f"{BACKFILLED_CANDLES:,} intervals",
+    )
 
     def __init__(self, key: StreamKey, session: Session, position: str | None) -> None:
         """`position` is where the stream stands; without one it begins with whatever comes first."""

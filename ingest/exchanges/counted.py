@@ -7,7 +7,7 @@ from msgspec import structs
 from ingest.contract.events import Delta, Event, Levels, Snapshot
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.book import Level
-from ingest.exchanges.exchange import NEVER, Reconnect, Standing
+from ingest.exchanges.exchange import NEVER, Kept, Reconnect, Standing
 from ingest.exchanges.session import Session
 from ingest.exchanges.sorted_book import SortedBook
 from ingest.exchanges.topic import BookWanted, Wanted
@@ -33,6 +33,13 @@ class CountedBook:
     what it has. When the book turns out to be wrong, the conversation is asked for a fresh snapshot, and a new session
     begins with it; the time between the two is registered, because changes that nobody counted may be missing in it.
     """
+
+    kept = Kept(
+        named="session and counter, ours",
+        noticed="the connection is lost",
+        mended="a `gap` of time, and a fresh snapshot",
+        far="the whole book",
+    )
 
     def __init__(self, key: StreamKey, session: Session, position: str | None, depth: int | None) -> None:
         """`position` is where the stream stands; `depth` how many levels a side the exchange tells of, None for all."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from ingest.contract.events import Event, Ticker
 from ingest.contract.keys import StreamKey
-from ingest.exchanges.exchange import NEVER, Locate, Standing
+from ingest.exchanges.exchange import NEVER, Kept, Locate, Standing
 from ingest.exchanges.session import Session
 from ingest.exchanges.topic import HOLD_NS, Wanted
 
@@ -19,6 +19,13 @@ class KnownTicker:
     A source that counts anew goes on under another name: `book`, then `book~1`, which all writers agree upon because
     it follows the newest name in the stream.
     """
+
+    kept = Kept(
+        named="source and its newest mark",
+        noticed="the connection is lost",
+        mended="told as `stale`; the next one says all",
+        far="the newest state",
+    )
 
     def __init__(self, key: StreamKey, session: Session, position: str | None) -> None:
         """`position` are the newest marks in the stream, `SOURCE.MARK` each."""

@@ -15,6 +15,7 @@ from ingest.exchanges.counted import CountedBook
 from ingest.exchanges.dense import DenseTrades
 from ingest.exchanges.exchange import (
     NEVER,
+    Feed,
     Fetch,
     Instrument,
     Limit,
@@ -64,6 +65,13 @@ class Kraken:
     # "Market data unavailable": while there is maintenance, one attempt every five seconds.
     wait_after: Mapping[int, float] = {1013: 5.0}
     single_writer = frozenset({"orderbook"})
+    feeds: Mapping[str, Feed] = {
+        "trades": Feed(DenseTrades.kept),
+        "orderbook": Feed(CountedBook.kept, also="every change has a checksum", depth=DEPTH),
+        "ticker": Feed(KnownTicker.kept),
+        "candles": Feed(UnflaggedCandles.kept, also="none for five seconds after its end: REST is asked"),
+    }
+    rotation = ""
 
     def list_instruments(self) -> Fetch:
         """Everything traded."""

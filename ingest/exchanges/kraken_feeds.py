@@ -20,8 +20,10 @@ INTERVALS: Final[Mapping[str, int]] = {
     "15d": 21600,
 }
 """In minutes."""
+DEPTHS: Final = (10, 25, 100, 500, 1000)
+"""Levels a side that can be had."""
 DEPTH = 10
-"""Levels a side. The checksum is of ten: what is deeper, nobody could tell from what it should be."""
+"""Those that we have. The checksum is of ten: what is deeper, nobody could tell from what it should be."""
 
 
 def feed_of(key: StreamKey) -> str:

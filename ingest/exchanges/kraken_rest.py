@@ -11,6 +11,7 @@ from ingest.contract.numbers import exchange_time, plain
 from ingest.exchanges.candles import Interval
 from ingest.exchanges.exchange import Instrument
 from ingest.exchanges.kraken_frames import Id, interval, numbers
+from ingest.exchanges.symbols import by_symbol
 from ingest.exchanges.talk import Passing
 
 _SECONDS = re.compile(r"(\d{1,12})(?:\.(\d{1,9})\d*)?", re.ASCII)
@@ -18,6 +19,7 @@ _LEGACY = {"XBT": "BTC", "XDG": "DOGE"}
 _OLDER = {new: old for old, new in _LEGACY.items()}
 _PASSING = ("Exceeded msg rate", "EService:", "EGeneral:Too many requests", "EAPI:Rate limit exceeded")
 _UNTRADED = frozenset({"delisted", "work_in_progress"})
+_HALTED = frozenset({"cancel_only", "maintenance"})
 
 
 class KrakenPair(Struct):
@@ -124,7 +126,7 @@ def instruments(body: bytes) -> dict[str, Instrument]:
     answer = _rest(body)
     _check(answer)
     pairs = map(_pair, answer.result.values())
-    return {(i := _instrument(pair)).symbol: i for pair in pairs if "/" in pair.wsname}
+    return by_symbol(_instrument(pair) for pair in pairs if "/" in pair.wsname)
 
 
 def legacy(native: str) -> str:
@@ -179,6 +181,7 @@ def _instrument(pair: KrakenPair) -> Instrument:
         tick_size=_padded(pair.tick_size, pair.pair_decimals) if pair.tick_size else _step(pair.pair_decimals),
         lot_size=_step(pair.lot_decimals),
         min_notional=None if pair.costmin is None else plain(pair.costmin),
+        halted=pair.status in _HALTED,
     )
 
 

@@ -7,7 +7,7 @@ from msgspec import structs
 
 from ingest.contract.events import Event, Trade
 from ingest.contract.keys import StreamKey
-from ingest.exchanges.exchange import NEVER, Locate, Standing
+from ingest.exchanges.exchange import NEVER, Kept, Locate, Standing
 from ingest.exchanges.session import Session
 from ingest.exchanges.topic import TradesWanted, Wanted
 
@@ -32,6 +32,13 @@ class OpaqueTrades:
     them: then nothing is missing. A page may be older than what is heard; it is then asked for again. Where it cannot
     be had, or does not reach back, the stretch of time in which trades may be missing is registered.
     """
+
+    kept = Kept(
+        named="trade id, without an order",
+        noticed="at each connect the newest by REST must meet what was said and what is heard",
+        mended="fetched by REST, else a `gap` of time",
+        far="what one page has",
+    )
 
     def __init__(self, key: StreamKey, session: Session, position: str | None) -> None:
         """`position` is the time at which the stream stands, in ms; without one it begins with whatever comes first."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ingest.contract.events import Delta, Event, Snapshot
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.book import Book, Level
-from ingest.exchanges.exchange import NEVER, Locate, Standing
+from ingest.exchanges.exchange import NEVER, Kept, Locate, Standing
 from ingest.exchanges.session import Session
 from ingest.exchanges.topic import BookWanted, Hold, SubscriptionWanted, Wanted
 
@@ -37,6 +37,13 @@ class _Fetched(NamedTuple):
 
 class RangedBook:
     """One symbol: syncing → live, and back to syncing when the chain of ids breaks."""
+
+    kept = Kept(
+        named="last update id",
+        noticed="ranges of ids join",
+        mended="a `gap`, and a snapshot by REST",
+        far="the whole book",
+    )
 
     def __init__(self, key: StreamKey, session: Session, position: str | None) -> None:
         """`position` is the id at which the stream stands."""

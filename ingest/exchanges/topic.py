@@ -6,7 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from ingest.contract.events import Event
-from ingest.exchanges.exchange import NEVER, Locate, Standing
+from ingest.exchanges.exchange import NEVER, Kept, Locate, Standing
 
 HOLD_NS = 250_000_000
 """How long a stream has to stand still before a hole in it is ours to fill: another writer may be about to."""
@@ -43,6 +43,8 @@ Wanted = Question | Locate | Event
 
 class Topic(Protocol):
     """What a conversation asks of each of its streams. Answers to what it wants come by methods of its own."""
+
+    kept: Kept
 
     @property
     def position(self) -> str | None:

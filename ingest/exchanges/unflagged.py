@@ -23,6 +23,8 @@ class UnflaggedCandles:
     What lies between the two had no trades, and closes flat. If none is heard for a while, REST tells what has closed.
     """
 
+    kept = Candles.kept
+
     def __init__(self, key: StreamKey, session: Session, position: str | None) -> None:
         """`position` is as of Candles."""
         self.key = key

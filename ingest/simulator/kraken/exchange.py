@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -108,6 +108,10 @@ class Kraken:
             return None
         wrong = b'"checksum":%d' % ((int(found[1]) + 1) % (1 << 32))
         return frame.text[: found.start()] + wrong + frame.text[found.end() :]
+
+    def halt(self, symbols: Collection[str]) -> None:
+        """These are halted, and no others."""
+        self._market.halt(symbols)
 
     def begin_anew(self) -> None:
         """Count all ids from lower ones: of trades, for books have none."""

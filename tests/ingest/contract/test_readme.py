@@ -15,6 +15,7 @@ from ingest.contract import keys
 from ingest.contract.append import SCRIPT
 from ingest.contract.codec import MAX_BYTES, decode, encode
 from ingest.contract.events import MAX_LEVELS, Rule
+from ingest.contract.instruments import Listed
 from ingest.contract.keys import StreamKey, parse_key
 from tests.ingest.contract.bodies import TYPES
 
@@ -80,6 +81,11 @@ def test_an_example_is_an_entry_and_written_again_the_same(kind):
         key,
         list(fields),
     )
+
+
+def test_an_instrument_has_exactly_the_fields_in_its_table():
+    table = [(name.strip("`"), present == "always") for name, present, _ in rows(section("Instruments"))]
+    assert table == [(field.name, field.required) for field in inspect.type_info(Listed).fields]
 
 
 def test_no_type_is_left_out_and_none_is_made_up():

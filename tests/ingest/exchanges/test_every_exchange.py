@@ -42,6 +42,7 @@ OUTCOMES: Mapping[str, tuple[tuple[str, ...], Outcome]] = {
     "crossed": (("crossed::{}@20s",), ANEW),
     "checksum": (("checksum::{}@20s",), ANEW),
     "stall": (("stall@20s",), FILLED),
+    "halt": (("halt::{}@20s",), FILLED),
     **{kind: ((f"{kind}@20s",), Outcome(LOST, 1)) for kind in ("drop", "half-open", "notice", "maintenance")},
     # What is refused is given up, until the next connection.
     "refuse": (

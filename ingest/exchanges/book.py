@@ -5,6 +5,7 @@ from decimal import Decimal
 from math import inf
 
 from ingest.contract.events import Levels
+from ingest.exchanges.best_audit import Best
 
 Level = tuple[str, str]
 
@@ -40,6 +41,11 @@ class Book:
             return False
         # Floats may be the same where prices are not.
         return max(map(Decimal, self._bids.levels)) >= min(map(Decimal, self._asks.levels))
+
+    @property
+    def best(self) -> Best:
+        """Its best prices."""
+        return Best(self._bids.best(), -self._asks.best())
 
     def levels(self) -> tuple[Levels, Levels, int | None]:
         """Bids and asks, best first, and how many of each side are vouched for: None for all."""

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ingest.contract.events import Delta, Event, Snapshot
 from ingest.contract.keys import StreamKey
+from ingest.exchanges.best_audit import Best, BestAudit
 from ingest.exchanges.book import Book, Level
 from ingest.exchanges.exchange import NEVER, Kept, Locate, Standing
 from ingest.exchanges.session import Session
@@ -45,8 +46,8 @@ class RangedBook:
         far="the whole book",
     )
 
-    def __init__(self, key: StreamKey, session: Session, position: str | None) -> None:
-        """`position` is the id at which the stream stands."""
+    def __init__(self, key: StreamKey, session: Session, position: str | None, *, audited: bool = False) -> None:
+        """`position` is the id at which the stream stands; whether `audited`, it wants the best prices now and then."""
         self.key = key
         self.last = None if position is None else int(position)
         self._session = session
@@ -63,6 +64,7 @@ class RangedBook:
         self._joined_ns = -STEADY_NS
         self._compare_at = NEVER
         self._ahead: int | None = None
+        self._audit = BestAudit(key, on=audited)
 
     @property
     def position(self) -> str | None:
@@ -90,11 +92,15 @@ class RangedBook:
 
     def due(self) -> int:
         """When something is next wanted."""
-        return min(self._fetch_at, self._hold.due(), self._compare_at)
+        return min(self._fetch_at, self._hold.due(), self._compare_at, self._audit.due())
 
     def wants(self, now_ns: int) -> list[Wanted]:
-        """A snapshot, or where the stream stands."""
+        """A snapshot, where the stream stands, or the best prices."""
         wanted: list[Wanted] = []
+        if self._book and (doubt := self._audit.doubt(now_ns)):
+            wanted += self.resync(doubt, now_ns)
+        if self._book:
+            wanted += self._audit.wants(self._book.best, now_ns)
         if self._fetch_at <= now_ns:
             self._fetch_at = NEVER
             wanted.append(BookWanted())
@@ -124,6 +130,8 @@ class RangedBook:
         self._book.apply(delta.bids, delta.asks)
         if self._book.crossed:
             return self._crossed(now_ns)
+        if self._audit.watching:
+            self._audit.saw(self._book.best)
         event = self._say(first, last, delta)
         self._compare_at = now_ns + QUIET_NS
         if self._changes > len(self._book) and now_ns - self._snapshot_ns >= SNAPSHOT_EVERY_NS:
@@ -165,7 +173,12 @@ class RangedBook:
         """No usable snapshot came: try again later, and ever later. A comparison is made again in its time."""
         if self._book is None:
             self._later(now_ns)
+        self._audit.failed(now_ns)
         return []
+
+    def best(self, theirs: Best, now_ns: int) -> None:
+        """The best prices that the exchange has, by REST."""
+        self._audit.answered(theirs, now_ns)
 
     def located(self, standing: Standing | None, now_ns: int) -> list[Event]:
         """Another writer may have said what we missed; while the stream moves on, one does."""
@@ -189,6 +202,7 @@ class RangedBook:
         if self._book is None:
             return []
         self._book = None
+        self._audit.end()
         self._why = reason
         self._fetch_at = now_ns
         return [self._session.status(self.key, "suspect", reason, self.position)]
@@ -239,6 +253,7 @@ class RangedBook:
                 return [*events, *self._crossed(now_ns)]
             events.append(self._say(first, last, delta))
         self._compare_at = now_ns + QUIET_NS
+        self._audit.begin(now_ns)
         return [*events, self._session.status(self.key, "live", self._why)]
 
     def _crossed(self, now_ns: int) -> list[Event]:

@@ -5,10 +5,11 @@ from hypothesis import strategies as st
 
 from ingest.contract.events import Delta, Event, Gap, Snapshot, Status
 from ingest.contract.keys import StreamKey
+from ingest.exchanges.best_audit import Best
 from ingest.exchanges.exchange import NEVER, Locate, Standing
 from ingest.exchanges.ranged import BUFFERED_DELTAS, SNAPSHOT_EVERY_NS, RangedBook
 from ingest.exchanges.session import Session
-from ingest.exchanges.topic import HOLD_NS, BookWanted
+from ingest.exchanges.topic import HOLD_NS, BestWanted, BookWanted
 
 KEY = StreamKey("binance", "orderbook", "BTC/USDT")
 S = 1_000_000_000
@@ -339,3 +340,19 @@ def _sides(body):
 def _crossed(bids, asks):
     best_bid = max((int(price) for price, amount in bids.items() if amount != "0"), default=0)
     return best_bid >= min((int(price) for price, amount in asks.items() if amount != "0"), default=100)
+
+
+def test_a_book_that_has_other_best_prices_than_the_exchange_three_times_starts_anew():
+    book = RangedBook(KEY, Session("x"), None, audited=True)
+    book.open(0)
+    book.wants(0)
+    book.snapshot(5, [("10", "1")], [("11", "1")], 1000, 0)
+    wanted = []
+    for theirs in (Best(9, 11), Best(10, 11), Best(9, 11), Best(9, 11), Best(9, 11)):
+        book.wants(book.due())
+        asked_ns = book.due()
+        assert book.wants(asked_ns) == [BestWanted()]
+        book.best(theirs, asked_ns)
+        wanted.append(book.wants(book.due()))
+    why = "REST has 9 and 11 for the best prices, and had others than ours before"
+    assert (wanted, book.live) == ([[], [], [], [], [status(3, "suspect", why, 5), BookWanted()]], False)

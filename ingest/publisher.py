@@ -324,10 +324,16 @@ class Publisher:
 
 
 def _standing(state: dict[bytes, bytes]) -> Standing:
-    marks = sorted(name[7:] + b"." + mark for name, mark in state.items() if name.startswith(b"ticker."))
+    marks = sorted(_mark(name[7:], mark) for name, mark in state.items() if name.startswith(b"ticker."))
     counted = state[b"session"] + b"." + state[b"counter"] if b"session" in state else b""
     position = state.get(b"last") or state.get(b"newest") or counted or b" ".join(marks)
     return Standing(state[b"g"].decode(), int(state[b"n"]), position.decode() or None)
+
+
+def _mark(source: bytes, stored: bytes) -> bytes:
+    """`SOURCE.MARK`, or `SOURCE~SERIES.MARK`."""
+    mark, tilde, series = stored.partition(b"~")
+    return source + tilde + series + b"." + mark
 
 
 def _share(tail: int, durable: Place | None) -> Share:

@@ -129,8 +129,9 @@ def _mark(s: str, event: Body) -> tuple[str, tuple[int, int]] | None:
         case Trade() | Delta() | Snapshot() if s.isdecimal():
             return "", (int(s), 0)
         case Ticker():
-            source, _, mark = s.rpartition(".")
-            return (source, (int(mark), 0)) if mark.isdecimal() else None
+            name, _, mark = s.rpartition(".")
+            source, _, series = name.partition("~")  # how often it has begun to count anew
+            return (source, (int(series or 0), int(mark))) if mark.isdecimal() else None
         case Candle():
             mark = s.rpartition(".")[2]
             return "", (event.open_ns, int(mark) if mark.isdecimal() else _FOREVER)

@@ -177,6 +177,7 @@ Rule = Literal[
     "ticker",
     "candle",
     "state",
+    "silence",
     "gap",
     "span",
     "renewal",
@@ -193,11 +194,14 @@ Rule = Literal[
   due.
 - session: a book without ids; `s` is `SESSION.COUNTER`. The writer's next word is appended, and a session begins with
   a snapshot that is its first.
-- ticker: `s` is `SOURCE.MARK`, appended if the mark is above that source's newest.
+- ticker: `s` is `SOURCE.MARK`, appended if the mark is above that source's newest. A source that counts anew is called
+  `SOURCE~1`, then `SOURCE~2`; of a series that has ended nothing is appended, and the writer is told.
 - candle: `s` is `OPEN_NS.MARK` or `OPEN_NS.closed`, and `first` is `OPEN_MS-END_MS`. Closed ones follow one another
   without a hole; one that grows stands behind the last closed one, and is appended if its mark is above its newest.
 - state: what a writer says of the stream; `first` is the state and where the writer stands. Appended unless it is known
   already, or somebody else has written since.
+- silence: a `stale` whose writer hears all of a source from the mark `first` on, `SOURCE.MARK`. Appended unless the
+  stream has come so far, or was told to be silent since that source was last heard in it.
 - gap: the registered loss of the ids `first`-`last`, which must start right behind what the stream has.
 - span: a stretch of time in ms in which something may be missing, where ids cannot tell.
 - renewal: the server has lost what it had confirmed; `first` is "g n" as it stands, and the generation ends there. If

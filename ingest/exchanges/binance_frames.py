@@ -3,7 +3,7 @@
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Annotated, Protocol
 
@@ -14,7 +14,6 @@ from ingest.contract.events import Candle, Delta, Event, Trade
 from ingest.contract.numbers import Number, check, exchange_time
 from ingest.exchanges.candles import Interval
 from ingest.exchanges.exchange import Instrument
-from ingest.exchanges.known_ticker import KnownTicker
 
 Id = Annotated[int, Meta(ge=-1, le=1 << 53)]
 Milliseconds = Annotated[int, Meta(ge=0, le=1 << 53)]
@@ -215,6 +214,18 @@ class HearsChanges(Protocol):
         """The changes `first`…`last`."""
 
 
+class HearsTickers(Protocol):
+    """A ticker's sources, or what stands for them."""
+
+    def heard(self, source: str, /) -> bool:
+        """Whether it has said anything."""
+
+    def say(
+        self, source: str, mark: int, facts: Mapping[str, str | None], exchange_ns: int | None, now_ns: int, /
+    ) -> Sequence[Event]:
+        """It brings news."""
+
+
 class HearsCandles(Protocol):
     """Candles, or what stands for them."""
 
@@ -256,7 +267,7 @@ class Depth:
 class Tickers:
     """Reads one symbol's best prices, which are of one stream, and its last 24 hours, which are of another."""
 
-    def __init__(self, native: str, ticker: KnownTicker) -> None:
+    def __init__(self, native: str, ticker: HearsTickers) -> None:
         self._native = native
         self._ticker = ticker
 

@@ -60,7 +60,7 @@ class Standing(Struct, frozen=True):
     n: int
     position: str | None = None
     """The newest id; where ids have no order, the newest time in ms; where the writer counts, its `SESSION.COUNTER`;
-    where several count, the newest `SOURCE.MARK` of each, separated by blanks."""
+    where several count, the newest `SOURCE.MARK` or `SOURCE~SERIES.MARK` of each, separated by blanks."""
 
 
 class FetchFailed(Struct, frozen=True):

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from msgspec import structs
 
-from ingest.contract.events import Delta, Event, Snapshot, Trade
+from ingest.contract.events import Delta, Event, Snapshot, Ticker, Trade
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.book import Level
 from ingest.exchanges.candles import Interval
@@ -46,6 +46,28 @@ class EachTrade:
         """Those of these ids, as one."""
         whole = structs.replace(trade, count=last - first + 1)
         return (Event(self._key, str(last), whole, "dense", str(first)),)
+
+
+class EachTicker:
+    """As KnownTicker, each as it comes, even if it is older than what came before."""
+
+    def __init__(self, key: StreamKey) -> None:
+        self._key = key
+        self._known: dict[str, str | None] = {}
+        self._heard: set[str] = set()
+
+    def heard(self, source: str) -> bool:
+        """Whether this source has said anything."""
+        return source in self._heard
+
+    def say(
+        self, source: str, mark: int, facts: Mapping[str, str | None], exchange_ns: int | None, now_ns: int
+    ) -> Sequence[Event]:
+        """A source brings news, to be said with all that is known."""
+        self._heard.add(source)
+        self._known |= facts
+        ticker = Ticker(received_ns=now_ns, exchange_ns=exchange_ns, **self._known)
+        return (Event(self._key, f"{source}.{mark}", ticker, "ticker"),)
 
 
 class EachCandle:

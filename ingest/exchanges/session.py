@@ -29,6 +29,10 @@ class Session:
         status = Status(state=state, reason=reason[:256])
         return Event(key, self.identity(), status, "state", f"{state} {position or ''}".rstrip())
 
+    def silence(self, key: StreamKey, reason: str, mark: str) -> Event:
+        """That of what comes before this `SOURCE.MARK` some may be missing, unless the stream has it by then."""
+        return Event(key, self.identity(), Status(state="stale", reason=reason[:256]), "silence", mark)
+
     def lost(self, key: StreamKey, first: int, last: int, reason: str) -> Event:
         """That these ids are lost."""
         gap = Gap(reason=reason, first_id=str(first), last_id=str(last))

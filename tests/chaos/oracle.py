@@ -30,7 +30,6 @@ Fields = dict[bytes, bytes]
 _COLUMNS = ("lost", "doubled", "inverted", "unfounded", "wrong")
 _OF_CANDLES = ("open", "high", "low", "close", "volume")
 _EXAMPLES = 8
-_SILENCE_NS = 1_000_000_000
 _ANEW = re.compile(r"~\d+")
 """In the name of a source that has begun to count anew."""
 
@@ -255,10 +254,9 @@ def _renamed(entries: Sequence[Entry], witnessed: Iterable[RawEntry]) -> Iterato
 
 
 def _tickers(entries: Sequence[Entry], truth: Truth) -> Iterator[Finding]:
-    """Of each source what it said, up to the last; where it is silent, `stale` or a loss of Redis's is told.
+    """Of each source what it said, up to the last; where any was left out, `stale` or a loss of Redis's is told before.
 
-    A few that are left out are none: a newer one of another writer has come first. A `stale` where nothing was left out
-    is harmless: nobody listened for a while, and nothing was said.
+    A `stale` where nothing was left out is harmless: nobody listened for a while, and nothing was said.
     """
     there = {_ANEW.sub("", entry.s) for entry in entries if isinstance(entry.event, Ticker)}
     emitted = [record for record in truth.emitted if record.s in there or record.s not in truth.unsent]
@@ -270,7 +268,6 @@ def _tickers(entries: Sequence[Entry], truth: Truth) -> Iterator[Finding]:
         if s not in there:
             missing[_source(s)].append(i)
     heard: dict[str, int] = {}
-    heard_ns: dict[str, int] = {}
     silent: set[str] = set()
     for entry in entries:
         if _is_silence(entry):
@@ -284,9 +281,7 @@ def _tickers(entries: Sequence[Entry], truth: Truth) -> Iterator[Finding]:
             continue
         now, before = said[s], heard.get(source, said[s])
         left_out = bisect_left(missing[source], now) - bisect_right(missing[source], before)
-        quiet_ns = entry.event.received_ns - heard_ns.get(source, entry.event.received_ns)
-        heard_ns[source] = entry.event.received_ns
-        if left_out > 0 and quiet_ns > _SILENCE_NS and source not in silent:
+        if left_out > 0 and source not in silent:
             yield "lost", f"{left_out} tickers before {s} are not there, and nothing says that it was silent"
         heard[source] = now
         silent.discard(source)

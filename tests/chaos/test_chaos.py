@@ -37,8 +37,7 @@ async def test_whatever_redis_forgets_two_workers_account_for_it(tmp_path):
 
 async def test_an_exchange_that_begins_to_count_anew_is_followed(tmp_path):
     kinds = ("restart-exchange", "kill", "end", "reset", "redis-kill", "lost-reply")
-    setting = Setting(seed=5, workers=2, channels=("trades", "orderbook", "candles-1s"))
-    outcome = await outcome_of(setting, tmp_path, kinds, 12)
+    outcome = await outcome_of(Setting(seed=5, workers=2), tmp_path, kinds, 12)
     assert outcome.good, report(outcome)
 
 

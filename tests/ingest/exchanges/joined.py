@@ -27,6 +27,7 @@ from ingest.exchanges.exchange import (
     SkipFrame,
     Standing,
 )
+from ingest.exchanges.known_ticker import Mark
 from ingest.simulator.dialects import DIALECTS
 from ingest.simulator.disturbed import Disturbed
 from ingest.simulator.faults import parse
@@ -134,7 +135,7 @@ class Joined:
         stream = self.bus.streams.get(key)
         if stream is None:
             return Standing("-", 0)
-        marks = sorted(f"{source}.{mark}" for source, mark in stream.sources.items())
+        marks = sorted(Mark(*mark).of(source) for source, mark in stream.sources.items())
         position = str(stream.last) if stream.last is not None else " ".join(marks) or None
         return Standing(stream.g, stream.n, position)
 

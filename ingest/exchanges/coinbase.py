@@ -17,7 +17,7 @@ from ingest.exchanges import coinbase_frames as frames
 from ingest.exchanges.built_candles import BuiltCandles
 from ingest.exchanges.by_id import Ask, PagesBack
 from ingest.exchanges.coinbase_products import PAGE, Listener
-from ingest.exchanges.coinbase_rest import CandlePage, bucket_of, instruments, page_from, past_trades
+from ingest.exchanges.coinbase_rest import CandlePage, best, bucket_of, instruments, page_from, past_trades
 from ingest.exchanges.counted import CountedBook
 from ingest.exchanges.dense import DenseTrades
 from ingest.exchanges.exchange import (
@@ -42,6 +42,7 @@ from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Silent, Subscriptions
 from ingest.exchanges.talk import UNREADABLE, Talk, tag_of
 from ingest.exchanges.topic import (
+    BestWanted,
     BookWanted,
     CandlePartWanted,
     CandlesWanted,
@@ -81,7 +82,7 @@ class Coinbase:
     single_writer = frozenset({"orderbook"})
     feeds: Mapping[str, Feed] = {
         "trades": Feed(DenseTrades.kept, also="a heartbeat tells of a newer one"),
-        "orderbook": Feed(CountedBook.kept),
+        "orderbook": Feed(CountedBook.kept, also="its best prices are compared by REST"),
         "ticker": Feed(KnownTicker.kept),
         "candles": Feed(BuiltCandles.kept),
     }
@@ -211,6 +212,8 @@ class CoinbaseVoice:
                 bucket_ms = bucket_of(key.interval or "")
                 assert bucket_ms is not None
                 return [self._fetch_candles(key, _PART, CandlePage(key.interval or "", begin_ms, end_ms, bucket_ms))]
+            case BestWanted():
+                return [Fetch(f"/products/{self._native(key)}/book", (("level", "1"),), 1, tag_of(key))]
             case BookWanted():
                 self._subscriptions.renew([self._names(key)[0]])
                 return ()
@@ -219,6 +222,8 @@ class CoinbaseVoice:
     def answered(self, key: StreamKey, about: str, answer: bytes, now_ns: int) -> Sequence[Output]:
         """A page of trades or candles."""
         match self.topics[key]:
+            case CountedBook() as book:
+                book.best(best(answer), now_ns)
             case DenseTrades() as trades:
                 return self._backfill(key, trades, answer, now_ns)
             case BuiltCandles() as candles if about == _CANDLES:

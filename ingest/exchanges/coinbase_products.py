@@ -49,7 +49,7 @@ class Listener:
                 self.ticker = ticker = KnownTicker(key, self._session, position)
                 return ticker
             case "orderbook":
-                self.book = book = CountedBook(key, self._session, position, None)
+                self.book = book = CountedBook(key, self._session, position, None, audited=True)
                 return book
         return self.candles.add(key, self._session, position, bucket_of(key.interval or ""), now_ns)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import groupby
+from math import inf
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -14,6 +15,7 @@ from msgspec import Meta, Struct
 
 from ingest.contract.events import Candle, Trade
 from ingest.contract.numbers import check, plain
+from ingest.exchanges.best_audit import Best
 from ingest.exchanges.built_candles import SETTLED_MS
 from ingest.exchanges.candles import Interval, flat
 from ingest.exchanges.coinbase_frames import Id, Side, made
@@ -61,6 +63,14 @@ class Bucket(Struct, array_like=True):
     volume: Any
 
 
+class Top(Struct):
+    """`GET /products/{id}/book?level=1`: [price, size, orders] of the best prices, if there are any."""
+
+    bids: list[tuple[str, str, int]]
+    asks: list[tuple[str, str, int]]
+
+
+_top = msgspec.json.Decoder(Top).decode
 _products = msgspec.json.Decoder(list[Product]).decode
 _past_trades = msgspec.json.Decoder(list[PastTrade]).decode
 _buckets = msgspec.json.Decoder(list[Bucket], float_hook=str).decode
@@ -82,6 +92,13 @@ def bucket_of(interval: str) -> int | None:
     length_ms = INTERVALS[interval]
     fit = (ms for ms in _GRANULARITIES_MS if length_ms % ms == 0 and length_ms // ms <= _MOST_BUCKETS)
     return next(fit, None)
+
+
+def best(body: bytes) -> Best:
+    """The best prices. Raises ValueError, msgspec.MsgspecError."""
+    top = _top(body)
+    check(price for price, *_ in (*top.bids, *top.asks))
+    return Best(float(top.bids[0][0]) if top.bids else -inf, float(top.asks[0][0]) if top.asks else inf)
 
 
 class CandlePage(Struct, frozen=True):

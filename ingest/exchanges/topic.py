@@ -19,6 +19,10 @@ class BookWanted(Struct, frozen=True):
     """Whether what is in it does not matter."""
 
 
+class BestWanted(Struct, frozen=True):
+    """The best prices of a book, by REST."""
+
+
 class TradesWanted(Struct, frozen=True):
     """A page of trades from this id on, by REST; without one, of the newest."""
 
@@ -48,7 +52,9 @@ class SubscriptionWanted(Struct, frozen=True):
     """Once more: nothing comes, although there is something."""
 
 
-Question = BookWanted | TradesWanted | OlderTradesWanted | CandlesWanted | CandlePartWanted | SubscriptionWanted
+Question = (
+    BookWanted | BestWanted | TradesWanted | OlderTradesWanted | CandlesWanted | CandlePartWanted | SubscriptionWanted
+)
 """What the exchange is to be asked for, one way or another."""
 Wanted = Question | Locate | Event
 """An event is to be said as it is: it had to wait for its time."""

@@ -239,15 +239,17 @@ class CoinbaseVoice:
     def _native(self, key: StreamKey) -> str:
         return self._instruments[key.symbol].native
 
-    def _names(self, key: StreamKey) -> tuple[str, str]:
-        """What it comes of, and what tells that nothing is missing of it."""
-        native = self._native(key)
-        return f"{_FEEDS.get(key.channel, 'matches')} {native}", f"{_HEARTBEAT} {native}"
+    def _names(self, key: StreamKey) -> tuple[str, ...]:
+        """What it comes of, and what tells that nothing is missing of it: of a book, that no trade is."""
+        feeds = dict.fromkeys((_FEEDS.get(key.channel, "matches"), _HEARTBEAT))
+        if key.channel == "orderbook":
+            feeds["matches"] = None
+        return tuple(f"{feed} {self._native(key)}" for feed in feeds)
 
     def _keys(self, names: Iterable[str]) -> list[StreamKey]:
-        """All streams that need one of these."""
+        """All streams that come of one of these, or have no heartbeat without."""
         found = set(names)
-        return [key for key in self.topics if found.intersection(self._names(key))]
+        return [key for key in self.topics if found.intersection(self._names(key)[:2])]
 
     def _silent(self, silent: Iterable[Silent]) -> list[Output]:
         return [each.told_of(key) for each in silent for key in self._keys([each.name])]

@@ -66,8 +66,8 @@ class Bucket(Struct, array_like=True):
 class Top(Struct):
     """`GET /products/{id}/book?level=1`: [price, size, orders] of the best prices, if there are any."""
 
-    bids: list[tuple[str, str, int]]
-    asks: list[tuple[str, str, int]]
+    bids: list[tuple[str, str, Any]]
+    asks: list[tuple[str, str, Any]]
 
 
 _top = msgspec.json.Decoder(Top).decode

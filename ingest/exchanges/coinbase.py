@@ -16,7 +16,7 @@ from ingest.contract.keys import StreamKey
 from ingest.exchanges import coinbase_frames as frames
 from ingest.exchanges.built_candles import BuiltCandles
 from ingest.exchanges.by_id import Ask, PagesBack
-from ingest.exchanges.coinbase_products import PAGE, Listener
+from ingest.exchanges.coinbase_listener import PAGE, Listener
 from ingest.exchanges.coinbase_rest import CandlePage, best, bucket_of, instruments, page_from, past_trades
 from ingest.exchanges.counted import CountedBook
 from ingest.exchanges.dense import DenseTrades

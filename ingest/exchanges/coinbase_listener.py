@@ -112,12 +112,13 @@ class Listener:
     def _beat(self, said: frames.Heartbeat, now_ns: int) -> list[Event]:
         """What should have come by now: the trade that the beat before this one told of."""
         at_ns = exchange_time(nanoseconds(said.time), now_ns)
-        told, self._told = self._told, said.last_trade_id
+        newest = said.last_trade_id or 0
+        told, self._told = self._told, newest
         for feed, heard in self._heard.items():
-            self._late[feed] = self._late[feed] + 1 if heard < told <= said.last_trade_id else 0
-        if self.trades and self.trades.last is not None and told <= said.last_trade_id:
+            self._late[feed] = self._late[feed] + 1 if heard < told <= newest else 0
+        if self.trades and self.trades.last is not None and told <= newest:
             self.trades.stands_at(told, now_ns)
-        events = self.candles.stands_at(said.last_trade_id, at_ns, now_ns) if at_ns else []
+        events = self.candles.stands_at(newest, at_ns, now_ns) if at_ns else []
         if self._lost() and self.book:
             # Nothing else tells that changes of a book are lost.
             events += self.book.resync("trades were lost on the way, and so may changes be", now_ns)

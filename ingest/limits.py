@@ -17,6 +17,7 @@ SCRIPT = Path(__file__).with_suffix(".lua").read_text(encoding="utf-8")
 SHARES = 4
 """While Redis is away nobody knows of the others: each spends as if there were so many."""
 BAN_WITHOUT_TERM_S = 60.0
+PAUSE_WITHOUT_TERM_S = 5.0
 _ANSWER_WITHIN_S = 0.2
 _ASK_AGAIN_AFTER_S = 1.0
 _WORTH_A_WORD_S = 5.0
@@ -86,7 +87,8 @@ class Budget:
     async def obey(self, status: int, retry_after: str) -> None:
         """What an HTTP answer says about going on: 429 asks for a pause and 418 is a ban."""
         if status in (418, 429):
-            await self.close(float(retry_after) if retry_after.isdecimal() else BAN_WITHOUT_TERM_S)
+            term_s = BAN_WITHOUT_TERM_S if status == 418 else PAUSE_WITHOUT_TERM_S
+            await self.close(float(retry_after) if retry_after.isdecimal() else term_s)
 
     async def settle(self) -> None:
         """Return once no call to Redis is under way, which the client's time limits see to."""

@@ -2,13 +2,10 @@
 
 import asyncio
 import contextlib
-import logging
 import re
-import signal
 import socket
-import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Annotated, Any, NoReturn
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated
 
 import structlog
 import typer
@@ -39,6 +36,7 @@ from consumers.services.service import Service
 from consumers.services.strategy import EXAMPLE, BadStrategy, load_strategy
 from consumers.settings import ConsumerSettings, WrongSettings, read_settings, redacted
 from ingest.contract.keys import BadName, StreamKey, check_name, parse_symbol
+from ingest.process import end, log_to_stderr, until_stopped
 
 WRONG_SETTINGS = 2
 
@@ -58,7 +56,7 @@ def bot(
     try:
         kind = load_strategy(strategy)
     except BadStrategy as bad:
-        _end(str(bad), WRONG_SETTINGS)
+        end(str(bad), WRONG_SETTINGS)
     _run(lambda redis: Bot(redis, settings.group or "bot", kind, account=settings.account), settings)
 
 
@@ -86,12 +84,12 @@ def tail(
     """Print entries as they are written; no group notices."""
     settings = _settings()
     if not re.fullmatch(r"\$|\d{1,19}(-\d{1,19})?", start):
-        _end(f"--from {start!r} is no place in a stream; expected 0, $ or an id as in 1767225600000-0", WRONG_SETTINGS)
+        end(f"--from {start!r} is no place in a stream; expected 0, $ or an id as in 1767225600000-0", WRONG_SETTINGS)
     try:
         patterns = Patterns([pattern])
     except BadName as bad:
-        _end(str(bad), WRONG_SETTINGS)
-    _until_stopped(
+        end(str(bad), WRONG_SETTINGS)
+    until_stopped(
         lambda stopping: _tail(
             settings,
             as_objects,
@@ -115,7 +113,7 @@ def replay(
 ) -> None:
     """Print entries again from any place, merged by time; no group notices."""
     settings = _settings()
-    _until_stopped(
+    until_stopped(
         lambda stopping: _replay(
             settings,
             as_objects,
@@ -137,19 +135,19 @@ def book(
     try:
         key = StreamKey(check_name(exchange), "orderbook", parse_symbol(symbol))
     except BadName as bad:
-        _end(str(bad), WRONG_SETTINGS)
-    _until_stopped(lambda stopping: _book(settings, key, depth, stopping))
+        end(str(bad), WRONG_SETTINGS)
+    until_stopped(lambda stopping: _book(settings, key, depth, stopping))
 
 
 @app.command()
 def lag(as_objects: AsJson = False) -> None:
     """Print how many entries each group is behind on each stream."""
     settings = _settings()
-    _until_stopped(lambda stopping: _lag(settings, as_objects))
+    until_stopped(lambda stopping: _lag(settings, as_objects))
 
 
 def _run(make: Callable[[Redis], Service], settings: ConsumerSettings) -> None:
-    _until_stopped(lambda stopping: _serve(make, settings, stopping))
+    until_stopped(lambda stopping: _serve(make, settings, stopping))
 
 
 async def _serve(make: Callable[[Redis], Service], settings: ConsumerSettings, stopping: asyncio.Event) -> None:
@@ -194,7 +192,7 @@ async def _replay(settings: ConsumerSettings, as_objects: bool, make: Callable[[
     try:
         asked = make(redis)
     except ValueError as wrong:
-        _end(str(wrong), WRONG_SETTINGS)
+        end(str(wrong), WRONG_SETTINGS)
     console = Console(highlight=False, soft_wrap=True)
     async for step in asked:
         if as_objects or not console.is_terminal:
@@ -203,7 +201,7 @@ async def _replay(settings: ConsumerSettings, as_objects: bool, make: Callable[[
             console.print(played.as_line(step))
     await redis.aclose()
     if not asked.streams:
-        _end("no stream has such a name; `consume tail` shows which there are", 1)
+        end("no stream has such a name; `consume tail` shows which there are", 1)
 
 
 def _speed(text: str) -> float:
@@ -220,10 +218,10 @@ async def _book(settings: ConsumerSettings, key: StreamKey, depth: int, stopping
     try:
         books = [each for each in await stored.streams(redis) if each.channel == key.channel]
     except (RedisError, OSError) as error:
-        _end(f"no Redis at {redacted(str(settings.redis_url))}: {error}", 1)
+        end(f"no Redis at {redacted(str(settings.redis_url))}: {error}", 1)
     if key not in books:
         there = ", ".join(f"{each.exchange} {each.symbol}" for each in books) or "none"
-        _end(f"no order book of {key.symbol} at {key.exchange}; there are: {there}", 1)
+        end(f"no order book of {key.symbol} at {key.exchange}; there are: {there}", 1)
     console = Console(highlight=False)
     every_seconds = 0.25 if console.is_terminal else 1
     with Live(console=console, auto_refresh=False) if console.is_terminal else contextlib.nullcontext() as screen:
@@ -240,7 +238,7 @@ async def _lag(settings: ConsumerSettings, as_objects: bool) -> None:
     try:
         found = await lags(redis)
     except (RedisError, OSError) as error:
-        _end(f"no Redis at {redacted(str(settings.redis_url))}: {error}", 1)
+        end(f"no Redis at {redacted(str(settings.redis_url))}: {error}", 1)
     finally:
         await redis.aclose()
     if as_objects:
@@ -256,49 +254,9 @@ def _settings() -> ConsumerSettings:
     try:
         settings = read_settings()
     except WrongSettings as wrong:
-        _end(str(wrong), WRONG_SETTINGS)
-    _configure_log(settings.log_level)
+        end(str(wrong), WRONG_SETTINGS)
+    log_to_stderr(settings.log_level)
     return settings
-
-
-def _until_stopped(work: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Run until the work ends, or SIGINT or SIGTERM asks it to."""
-
-    async def main() -> None:
-        stopping = asyncio.Event()
-        for asked in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(asked, stopping.set)
-        await work(stopping)
-
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(main())
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:  # not on every platform; asyncio's own loop does the same, slower
-        return None
-    return uvloop.new_event_loop
-
-
-def _configure_log(level: str) -> None:
-    """Readable lines for a person, JSON for a machine; both to stderr, stdout is for answers."""
-    renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
-def _end(message: str, code: int) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(code)
 
 
 def main() -> None:

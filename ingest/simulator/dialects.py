@@ -7,6 +7,7 @@ from ingest.simulator.binance.exchange import Binance
 from ingest.simulator.coinbase.exchange import Coinbase
 from ingest.simulator.kraken.exchange import Kraken
 from ingest.simulator.market import Market
+from ingest.simulator.okx.exchange import Okx
 from ingest.simulator.venue import Dialect
 
 
@@ -17,4 +18,4 @@ class Speaks(Protocol):
         """The whole exchange."""
 
 
-DIALECTS: Mapping[str, Speaks] = {"binance": Binance, "coinbase": Coinbase, "kraken": Kraken}
+DIALECTS: Mapping[str, Speaks] = {"binance": Binance, "coinbase": Coinbase, "kraken": Kraken, "okx": Okx}

@@ -25,7 +25,7 @@ class Outcome(NamedTuple):
 
     told: Told
     ends: int = 0
-    """How many connections end by it, at least."""
+    """How often a connection ends by it."""
     notices: tuple[str, ...] = ()
     """What is told of subscriptions, and of the exchange itself."""
 
@@ -52,6 +52,8 @@ class Facts(Struct, frozen=True, kw_only=True):
     """Whether the ids of trades follow one another, so that they tell what is missing."""
     proves_books: bool = True
     """Whether a book that lacks a change is found out by the next: by an id or a checksum."""
+    needs_rest: bool = False
+    """Whether REST is asked for candles also while all goes well, so that every symbol notices when it fails."""
     cannot: Mapping[str, str] = {}
     """Kinds of faults, and channels, that there are none of, and why."""
     otherwise: Mapping[str, Otherwise] = {}
@@ -126,6 +128,28 @@ FACTS: Mapping[str, Facts] = {
             "series": Otherwise(Outcome({"trades": ["anew"]}), "only its trades have ids"),
             "series and drop": Otherwise(
                 Outcome({"trades": ["anew"], **LOST}, ends=1), "a book without ids is the same book in any series"
+            ),
+        },
+    ),
+    "okx": Facts(
+        symbols=("BTC/USDT", "ETH/USDT"),
+        closes_within_s=12,
+        needs_rest=True,
+        cannot={"checksum": "its checksums are always 0"},
+        otherwise={
+            "rest-500": Otherwise(
+                Outcome({"orderbook": AGAIN, "trades": ["gap"], "candles": ["gap", "gap"]}),
+                "nothing is told of an interval without trades: without REST it is as good as missed",
+            ),
+            "series": Otherwise(
+                Outcome({"trades": ["anew"], "orderbook": ["suspect", "anew", "live"]}),
+                "its tickers are known by their time",
+            ),
+            "series and drop": Otherwise(
+                Outcome(
+                    {"trades": ["anew"], "ticker": ["stale"], "orderbook": ["stale", "syncing", "anew", "live"]}, 1
+                ),
+                "its tickers are known by their time",
             ),
         },
     ),

@@ -87,10 +87,10 @@ async def doubt(
     if doubtful:
         log.warning("the server started again and may have lost entries", exchange=exchange, streams=len(doubtful))
         renewals = [_rollback(key, place, place.n, f"{place.g} {place.n}") for key, place in doubtful.items()]
-        renewed = batch(secrets.token_hex(4), renewals)
-        await wire.write(connection, wire.call(digest, renewed.arguments()))
+        begun = batch(secrets.token_hex(4), renewals)
+        await wire.write(connection, wire.call(digest, begun.arguments()))
         # Where it was not heard, somebody has written meanwhile, who has doubted before.
-        now = appended(renewed, await connection.read_response())
+        now = appended(begun, await connection.read_response())
     await wire.ask(connection, "SET", keys.run(exchange), run_id[0])
     return {stream.key: Place(stream.g, stream.n, stream.last) for stream in now if stream.appended and stream.g}
 

@@ -53,6 +53,25 @@ soak: $(READY)  ## Ten minutes of an exchange that misbehaves every five seconds
 	@$(BIN)/python -m tests.chaos.soak --seconds $(SECONDS_OF_SOAK)
 SECONDS_OF_SOAK = $(if $(filter environment command line,$(origin SECONDS)),$(SECONDS),600)
 
+.PHONY: up
+up:  ## The bus in containers: make up PROFILES="binance kraken"; make up SIM=1 with simulated exchanges
+	@$(COMPOSE) $(UP) up --detach --build --wait
+
+.PHONY: down
+down:  ## Stop the containers; what they wrote stays, on the volumes
+	@$(COMPOSE) --profile '*' down --timeout 30
+
+.PHONY: logs
+logs:  ## What the containers say, as they say it
+	@$(COMPOSE) --profile '*' logs --follow --tail 50
+COMPOSE = docker compose --file deploy/compose.yaml
+PROFILES ?= binance
+UP = $(if $(SIM),--env-file deploy/env/sim.env,$(PROFILES:%=--profile %))
+
+.PHONY: compose-test
+compose-test: $(READY)  ## Build the containers, break them, audit them; COMPOSE_BUILD names what builds, if not docker compose
+	@COMPOSE_TEST=1 $(BIN)/python -m pytest -rs tests/deploy/test_compose.py
+
 .PHONY: test
 test: $(READY)  ## All tests
 	@$(BIN)/python -m pytest
@@ -60,6 +79,13 @@ test: $(READY)  ## All tests
 .PHONY: unit
 unit: $(READY)  ## The tests that need no servers of their own and take under half a minute
 	@$(BIN)/python -m pytest -m 'not slow'
+
+.PHONY: fuzz
+fuzz: $(READY)  ## Fifty thousand wild inputs for each exchange, other ones each time: CASES=1000 SEED=7 make fuzz
+	@echo "SEED=$(SEED) CASES=$(CASES) make fuzz plays these again"
+	@CASES=$(CASES) $(BIN)/python -m pytest --hypothesis-seed=$(SEED) tests/ingest/exchanges/test_any_bytes.py
+CASES ?= 50000
+SEED := $(or $(SEED),$(shell echo $$RANDOM))
 
 .PHONY: check
 check: $(READY)  ## Lint, types, layering
@@ -69,8 +95,8 @@ check: $(READY)  ## Lint, types, layering
 	@$(BIN)/lint-imports --no-logo
 
 .PHONY: readme
-readme: $(READY)  ## Write README's settings tables anew
-	@$(BIN)/python -m deploy.settings_tables
+readme: $(READY)  ## Write README's tables anew
+	@$(BIN)/python -m deploy.readme
 
 .PHONY: format
 format: $(READY)  ## Put the code into its form

@@ -1,7 +1,20 @@
 """Consumer groups over the streams: at least once to a handler, once in effect."""
 
+from consumers.book import LiveBook
 from consumers.delivery import Delivery
 from consumers.group import connect
+from consumers.latest import Latest, latest_ticker
 from consumers.reader import Reader
+from consumers.replay import Live, Replay, Replayed
 
-__all__ = ["Delivery", "Reader", "connect"]
+__all__ = [
+    "Delivery",
+    "Latest",
+    "Live",
+    "LiveBook",
+    "Reader",
+    "Replay",
+    "Replayed",
+    "connect",
+    "latest_ticker",
+]

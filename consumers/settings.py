@@ -35,7 +35,7 @@ class WrongSettings(Exception):
 class ConsumerSettings(BaseSettings):
     """One consumer: a service, or a person who looks on."""
 
-    model_config = SettingsConfigDict(env_prefix="CONSUMER_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="CONSUMER_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     redis_url: RedisUrl = Field(RedisUrl("redis://127.0.0.1:6379/0"), description="The bus; rediss:// for TLS")
     redis_url_file: Path | None = Field(

@@ -1,12 +1,14 @@
 """What Redis keeps, read back typed: a stretch of a stream, a hash, a set."""
 
+import contextlib
 from collections.abc import AsyncIterator
 from typing import cast
 
 from redis.asyncio import Redis
 
+from ingest.contract import keys
 from ingest.contract.codec import Entry, UnknownVersion, UnreadableEntry, decode
-from ingest.contract.keys import StreamKey
+from ingest.contract.keys import BadName, StreamKey, parse_key
 
 _PAGE = 500
 """Entries that one read asks for."""
@@ -48,3 +50,13 @@ async def fields(redis: Redis, name: str) -> dict[bytes, bytes]:
 async def members(redis: Redis, name: str) -> list[str]:
     """A whole set, sorted."""
     return sorted(member.decode() for member in cast("set[bytes]", await redis.smembers(name)))
+
+
+async def streams(redis: Redis) -> list[StreamKey]:
+    """All that are in the registries, sorted within each exchange; what is there and names none is left out."""
+    found = []
+    for exchange in await members(redis, keys.EXCHANGES):
+        for name in await members(redis, keys.streams(exchange)):
+            with contextlib.suppress(BadName):
+                found.append(parse_key(name))
+    return found

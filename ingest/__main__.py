@@ -1,6 +1,7 @@
 """The `ingest` command: the only place that reads settings and puts the parts together."""
 
 import asyncio
+import json
 import logging
 import os
 import secrets
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from enum import StrEnum
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -24,11 +26,12 @@ from ingest.audit import Report, table
 from ingest.audit import audit as read_audit
 from ingest.backoff import Backoff
 from ingest.connection import AttemptsUsedUp, Patience
+from ingest.contract.asyncapi import document
 from ingest.contract.keys import BadName, control, parse_symbol
 from ingest.doctor import Row, look_at_exchange, look_at_redis
 from ingest.exchanges import EXCHANGES, READERS
 from ingest.exchanges.exchange import Exchange, FetchFailed, SkipFrame, Stop
-from ingest.exchanges.symbols import UnknownSymbols, find
+from ingest.exchanges.symbols import UnknownSymbols, find, paid_in
 from ingest.limits import budgets
 from ingest.metrics import serve_metrics
 from ingest.normalize import normalize
@@ -50,11 +53,14 @@ FAILED = 1
 WRONG_SETTINGS = 2
 ATTEMPTS_USED_UP = 3
 
+_NOWHERE_ELSE = {"stream_url": None, "rest_url": None}
+
 
 class Simulated(StrEnum):
     """Exchanges that can be simulated."""
 
     BINANCE = "binance"
+    COINBASE = "coinbase"
     KRAKEN = "kraken"
 
 
@@ -93,9 +99,8 @@ def simulate(
     series: Annotated[
         int, typer.Option(min=0, max=7, help="How often it has begun to count anew, each time from lower ids")
     ] = 0,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="On 127.0.0.1, for WebSocket and REST; 0 for a free one")
-    ] = 0,
+    host: Annotated[str, typer.Option(help="Whose connections to take; 0.0.0.0 for everybody's")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="For WebSocket and REST; 0 for a free one")] = 0,
     ledger: Annotated[Path | None, typer.Option(help="Write each event here before it is sent")] = None,
     replay: Annotated[Path | None, typer.Option(help="Speak the recorded frames of this folder instead")] = None,
     fault: Annotated[list[str], typer.Option(metavar="FAULT", help=FAULTS)] = [],  # noqa: B006 - typer's way to say: none
@@ -118,6 +123,7 @@ def simulate(
                     rate=rate,
                     seed=seed,
                     series=series,
+                    host=host,
                     port=port,
                     ledger=ledger,
                     faults=faults,
@@ -172,11 +178,13 @@ def list_symbols(
 
 
 @app.command(name="doctor")
-def look_at_everything() -> None:
-    """Look at what a worker with these INGEST_* variables would need. The exit code is 1 for warnings, 2 for faults."""
+def look_at_everything(
+    exchanges: Annotated[list[str] | None, typer.Argument(help="Which; INGEST_EXCHANGE unless said")] = None,
+) -> None:
+    """Look at what workers with these INGEST_* variables would need. The exit code is 1 for warnings, 2 for faults."""
     settings = _settings()
     _log(settings.log_level)
-    rows = asyncio.run(_look(settings))
+    rows = asyncio.run(_look(settings, [_exchange(name) for name in exchanges or [settings.exchange]]))
     for row in rows:
         typer.echo(f"{row.verdict.name.lower():8} {row.what:18} {row.found}")
     raise typer.Exit(max(row.verdict for row in rows))
@@ -208,6 +216,12 @@ def normalize_frames(
         _end(f"normalize {exchange}: {unreadable}", WRONG_SETTINGS)
     for said in normalize(reader, sys.stdin.buffer, [name.strip() for name in symbols.split(",") if name.strip()]):
         typer.echo(said.text, err=said.wrong)
+
+
+@app.command(name="asyncapi")
+def describe() -> None:
+    """Print the contract as an AsyncAPI 3 document: every stream, and every type of entry in it."""
+    typer.echo(json.dumps(document(metadata.version("tickbus")), indent=2))
 
 
 @app.command(name="janitor")
@@ -242,23 +256,21 @@ async def _symbols(
             find([symbol for symbol, switch in switches.items() if switch == "on"], instruments, exchange.name)
             await redis.hset(control(exchange.name), items=[part for each in switches.items() for part in each])
             return ()
-        return sorted(
-            each.symbol
-            for each in instruments.values()
-            if each.trading and quote in ("", each.symbol.partition("/")[2])
-        )
+        return paid_in(quote, instruments, exchange.name)
     finally:
         await redis.aclose()
 
 
-async def _look(settings: IngestSettings) -> list[Row]:
-    exchange, redis = EXCHANGES[settings.exchange](), _redis(settings.bus())
+async def _look(settings: IngestSettings, exchanges: Sequence[Exchange]) -> list[Row]:
+    """The addresses in the settings are those of the exchange that they are for."""
+    redis = _redis(settings.bus())
     try:
-        rest, url = _rest(settings, exchange, redis), _address(settings.stream_url, exchange.stream_url)
-        return [
-            *await look_at_redis(redis),
-            *await look_at_exchange(exchange, rest, url, settings.listed()),
-        ]
+        rows = await look_at_redis(redis)
+        for exchange in exchanges:
+            own = settings if exchange.name == settings.exchange else settings.model_copy(update=_NOWHERE_ELSE)
+            rest, url = _rest(own, exchange, redis), _address(own.stream_url, exchange.stream_url)
+            rows += await look_at_exchange(exchange, rest, url, settings.listed(), settings.channels)
+        return rows
     finally:
         await redis.aclose()
 

@@ -5,7 +5,6 @@ import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from enum import StrEnum
 from math import inf
 from typing import NamedTuple, NoReturn
 
@@ -33,30 +32,18 @@ from ingest.exchanges.exchange import (
     SkipFrame,
     Standing,
 )
+from ingest.flow import Flow
 from ingest.limits import Budgets
 from ingest.publisher import Publisher
+from ingest.reporting import Reports, State
 from ingest.rest import Rest
 from ingest.tasks import pause, unless
 
 _TICK_S = 0.05
 _FETCHERS = 3
-_LOGGED_BYTES = 500
-_LOG_EVERY_S = 5.0
 _RENEW_EVERY_S = 3_600.0
-_QUIET_NS = 3_000_000_000
 
 log = structlog.get_logger()
-
-
-class State(StrEnum):
-    """Where a connection is in its life; each change is an event on `md:{EX}:status`."""
-
-    DISCONNECTED = "DISCONNECTED"
-    CONNECTING = "CONNECTING"
-    CONNECTED = "CONNECTED"
-    RECONNECTING = "RECONNECTING"
-    ERROR = "ERROR"
-    TERMINATED = "TERMINATED"
 
 
 class AttemptsUsedUp(Exception):
@@ -123,13 +110,11 @@ class Connection:
         self._conversation: Conversation | None = None
         self._heir = ""
         self._carried = plan.streams
-        self._unheard: set[StreamKey] = set()
-        self._refused: set[StreamKey] = set()
+        self._flow = Flow()
         self._leave: Mapping[StreamKey, int] = {}
         self._owned: Mapping[StreamKey, int] = {}
         """What was ours when we last looked, under which fence; `_told`: what the conversation knows of that."""
         self._told: Mapping[StreamKey, int] = {}
-        self._settled_ns = 0
         self._url = stream_url + plan.path
         self._exchange = exchange
         self._instruments = instruments
@@ -140,10 +125,9 @@ class Connection:
         self._budgets = budgets
         self._failures = 0
         self._heard_ns = 0
-        self._logged_s = 0.0
-        self._changes = 0
         self._silent = False
         self._session = f"{name}-{time.time_ns():x}"
+        self._reports = Reports(exchange.name, name, self._session, publisher)
 
     def carry(self, streams: tuple[StreamKey, ...], positions: Mapping[StreamKey, str]) -> None:
         """From now on these; without any it ends. `positions` are where those stand that are new."""
@@ -151,7 +135,7 @@ class Connection:
             self._positions.pop(key, None)
             if key in positions:
                 self._positions[key] = positions[key]
-            self._wait_for((key,))
+            self._flow.wait_for((key,), time.time_ns())
         self.streams = streams
 
     def take_over(self) -> None:
@@ -172,28 +156,8 @@ class Connection:
         self._leave = leave
 
     def flowing(self) -> list[StreamKey]:
-        """The streams of which something was said since this socket opened, and those that are known to be quiet.
-
-        Or refused: there is nothing to wait for.
-
-        A book is never quiet: it is said even if it does not change, once it is whole.
-        """
-        if self.state != State.CONNECTED:
-            return []
-        quiet = time.time_ns() - self._settled_ns > _QUIET_NS
-        return [
-            key
-            for key in self.streams
-            if key not in self._unheard or key in self._refused or (quiet and key.channel != "orderbook")
-        ]
-
-    def _heard(self, event: Event) -> None:
-        if not isinstance(event.body, Status):
-            self._unheard.discard(event.key)
-
-    def _wait_for(self, streams: Sequence[StreamKey]) -> None:
-        self._unheard.update(streams)
-        self._settled_ns = time.time_ns()
+        """The streams of which something was said since this socket opened, and those with nothing to wait for."""
+        return self._flow.of(self.streams, time.time_ns()) if self.state == State.CONNECTED else []
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Until asked to stop, or nothing is left to hear.
@@ -229,10 +193,8 @@ class Connection:
         session = f"{self._session}.{self.counters.connects}"
         self._carried = self.streams
         self._told = {}
-        self._unheard.clear()
-        self._refused.clear()
         self.renewal = ""
-        self._wait_for(self.streams)
+        self._flow.begin(self.streams, time.time_ns())
         return self._exchange.converse(self.streams, self._instruments, self._positions, session)
 
     @asynccontextmanager
@@ -289,7 +251,7 @@ class Connection:
 
     async def _read(self, socket: ClientConnection, errands: _Errands, conversation: Conversation) -> NoReturn:
         """The hot path: a frame's way from the socket to the publisher's buffer."""
-        publisher, counters, unheard, now_ns = self._publisher, self.counters, self._unheard, time.time_ns
+        publisher, counters, unheard, now_ns = self._publisher, self.counters, self._flow.unheard, time.time_ns
         while True:
             frame = await socket.recv(decode=False)
             self._heard_ns = received_ns = now_ns()
@@ -297,7 +259,8 @@ class Connection:
             try:
                 outputs = conversation.receive(frame, received_ns)
             except SkipFrame as skipped:
-                self._skip(skipped)
+                counters.skipped += 1
+                self._reports.skipped(skipped)
                 continue
             for output in outputs:
                 if output.__class__ is Event:
@@ -305,7 +268,7 @@ class Connection:
                         continue
                     publisher.put(output)
                     if output.key in unheard:
-                        self._heard(output)
+                        self._flow.heard(output)
                 else:
                     self._do(errands, (output,))
             if self._failures and any(map(_flows, outputs)):
@@ -324,7 +287,7 @@ class Connection:
             if self._told != self._leave_now:
                 self._do(errands, self._hand_over(conversation, now_ns))
             if not conversation.acknowledged():
-                self._settled_ns = now_ns
+                self._flow.unsettled(now_ns)
             for refusal in () if self.standby else self._publisher.take_refusals(self.streams):
                 log.warning("stream stands elsewhere", stream=str(refusal.key), last=refusal.last)
                 self._do(errands, conversation.refused(refusal.key, refusal.last, now_ns))
@@ -337,7 +300,7 @@ class Connection:
         gone = [key for key in self._carried if key not in now]
         come = [key for key in self.streams if key not in before]
         self._carried = self.streams
-        self._unheard.difference_update(gone)
+        self._flow.forget(gone)
         return [*conversation.unsubscribe(gone, now_ns), *conversation.subscribe(come, now_ns)]
 
     @property
@@ -382,7 +345,7 @@ class Connection:
             if isinstance(output, Event):
                 if output.rule != "state" or not self.standby:
                     self._publisher.put(output)
-                    self._heard(output)
+                    self._flow.heard(output)
             elif isinstance(output, Send):
                 errands.sends.put_nowait(output)
             elif isinstance(output, Fetch):
@@ -396,12 +359,9 @@ class Connection:
 
     def _tell(self, notice: Notice) -> None:
         """And be replaced if that may help, for each stream once an hour: the exchange itself may have nothing."""
-        self._put_status(
-            Status(state=notice.state, reason=notice.reason[:256], connection=self.name, stream=str(notice.key))
-        )
-        log.warning("subscription", stream=str(notice.key), state=notice.state, reason=notice.reason)
+        self._reports.notice(notice)
         if notice.state == "refused":
-            self._refused.add(notice.key)
+            self._flow.refuse(notice.key)
         now_s = time.monotonic()
         if notice.renew and now_s >= self.renewed_at_s.get(notice.key, -inf) + _RENEW_EVERY_S:
             self.renewed_at_s[notice.key] = now_s
@@ -432,28 +392,7 @@ class Connection:
 
     def _change(self, state: State, reason: str) -> None:
         self.state = state
-        exchange = self._exchange.name
-        said = log.warning if state in (State.ERROR, State.RECONNECTING, State.TERMINATED) else log.info
-        said("connection", exchange=exchange, connection=self.name, state=str(state), reason=reason)
-        self._put_status(Status(state=str(state), reason=reason[:256], connection=self.name))
-
-    def _put_status(self, status: Status) -> None:
-        self._changes += 1
-        key = StreamKey(self._exchange.name, "status")
-        self._publisher.put(Event(key, f"{self._session}.{self._changes}", status, "window"))
-
-    def _skip(self, skipped: SkipFrame) -> None:
-        self.counters.skipped += 1
-        if time.monotonic() - self._logged_s > _LOG_EVERY_S:
-            self._logged_s = time.monotonic()
-            log.warning(
-                "frame skipped",
-                exchange=self._exchange.name,
-                stream=skipped.stream,
-                reason=skipped.reason[:_LOGGED_BYTES],
-                frame=skipped.frame[:_LOGGED_BYTES],
-                skipped=self.counters.skipped,
-            )
+        self._reports.state(state, reason)
 
 
 def _flows(output: Output) -> bool:

@@ -76,15 +76,18 @@ def _memory(info: Mapping[str, Any]) -> Row:
     return Row("memory", Verdict.OK, f"maxmemory {most >> 20} MiB, noeviction")
 
 
-async def look_at_exchange(exchange: Exchange, rest: Rest, stream_url: str, symbols: Sequence[str]) -> list[Row]:
-    """Whether it can be reached and trades these."""
+async def look_at_exchange(
+    exchange: Exchange, rest: Rest, stream_url: str, symbols: Sequence[str], channels: Sequence[str]
+) -> list[Row]:
+    """Whether it can be reached, by every connection that a worker would open, and trades these."""
     name = exchange.name
     async with rest:
         begun_s = time.time()
         answer, date = await rest.get_dated(exchange.list_instruments())
         took_s = time.time() - begun_s
-    (plan, *_) = exchange.plan([StreamKey(name, "trades", symbol) for symbol in symbols])
-    rows = [await _socket(name, stream_url + plan.path)]
+    plans = exchange.plan([StreamKey(name, channel, symbol) for symbol in symbols for channel in channels])
+    paths = dict.fromkeys(plan.path for plan in plans)
+    rows = [await _socket(name, stream_url + path) for path in paths]
     if isinstance(answer, FetchFailed):
         return [Row(f"{name} REST", Verdict.WRONG, f"{answer.status}: {answer.reason}"), *rows]
     rows.insert(0, Row(f"{name} REST", Verdict.OK, f"{rest.base_url}, {took_s:.1f} s"))

@@ -1,16 +1,23 @@
-"""What a worker counts, as Prometheus reads it: nothing is done for it until somebody asks."""
+"""What a worker counts, as Prometheus reads it, and whether it is ready: nothing is done for it until somebody asks."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, cast
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from msgspec import structs
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.registry import Collector
 
-from ingest.connection import State
 from ingest.publisher import Publisher
+from ingest.reporting import State
 from ingest.sharing import Sharing
 from ingest.worker import Worker
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
 _NOW = ("queued", "unconfirmed", "spilled")
 """What rises and falls; the rest only rises."""
@@ -18,10 +25,28 @@ _NAMES = {"waited_s": "waited_seconds"}
 
 
 def serve_metrics(port: int, worker: Worker, publisher: Publisher, sharing: Sharing | None = None) -> None:
-    """Answer on 127.0.0.1 from a thread of its own. Raises OSError if the port is taken."""
+    """Answer on 127.0.0.1 from a thread of its own: `/metrics`, and `/readyz` with 200 or 503.
+
+    A worker is ready once it listens, and while all its connections stand. Raises OSError if the port is taken.
+    """
     registry = CollectorRegistry()
     registry.register(_Collector(worker, publisher, sharing))
-    start_http_server(port, addr="127.0.0.1", registry=registry)
+    metrics = make_wsgi_app(registry)
+
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ.get("PATH_INFO") != "/readyz":
+            return cast("Iterable[bytes]", metrics(environ, start_response))
+        ready = worker.listens and all(each.state == State.CONNECTED for each in worker.connections)
+        start_response("200 OK" if ready else "503 Service Unavailable", [("Content-Type", "text/plain")])
+        return [b"ready\n" if ready else b"not connected\n"]
+
+    server = make_server("127.0.0.1", port, answer, ThreadingWSGIServer, _Silent)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+
+class _Silent(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as of the library
+        """The log is for what happens; that somebody looks is not news."""
 
 
 class _Collector(Collector):

@@ -11,6 +11,7 @@ from msgspec import structs
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from ingest.catalogue import Catalogue
 from ingest.contract import keys
 from ingest.contract.events import Event, Status
 from ingest.contract.keys import BadName, StreamKey, parse_symbol
@@ -22,7 +23,7 @@ from ingest.tasks import pause
 from ingest.wire import closed_is_away
 
 _EVERY_S = 1.0
-_REFRESH_EVERY_S = 3_600.0
+_REFRESH_EVERY_S = 300.0
 _FRESH_S = 5.0
 
 log = structlog.get_logger()
@@ -74,6 +75,7 @@ class Selection:
         channels: Sequence[str],
         symbols_file: Path | None = None,
         every_s: float = _EVERY_S,
+        refresh_every_s: float = _REFRESH_EVERY_S,
     ) -> None:
         """`symbols_file` is where `symbols` come from, if they come from a file."""
         self.configured = tuple(symbols)
@@ -88,12 +90,20 @@ class Selection:
         self._channels = channels
         self._file = symbols_file
         self._every_s = every_s
+        self._refresh_every_s = refresh_every_s
+        self._catalogue = Catalogue(redis, exchange.name)
         self._made = False
         self._symbols: tuple[str, ...] = ()
         self._complaints: Mapping[str, str] = {}
         self._refreshed_s = time.monotonic()
         self._session = f"{exchange.name}-selection-{time.time_ns():x}"
         self._told = 0
+
+    def know(self, traded: Mapping[str, Instrument], seen_ns: int) -> None:
+        """All that the exchange trades, as it was said then; what it does no more is kept and known to be gone."""
+        gone = {s: structs.replace(i, trading=False, status="delisted") for s, i in self.instruments.items()}
+        self.instruments.update(gone | dict(traded))
+        self._catalogue.take(traded, seen_ns)
 
     async def begin(self, stopping: asyncio.Event) -> None:
         """Return once there is a first choice."""
@@ -109,6 +119,7 @@ class Selection:
 
     async def round(self) -> None:
         """Choose anew. While Redis is away, all stays as it is."""
+        await self._catalogue.write()
         try:
             with closed_is_away():
                 said: Any = await self._redis.hgetall(keys.control(self._exchange.name))
@@ -141,7 +152,7 @@ class Selection:
     def _stale(self, choice: Choice) -> bool:
         """Whether the exchange should be asked what it trades: now and then, and at once for what we do not know."""
         news = choice.complaints.keys() - self._complaints.keys()
-        return time.monotonic() - self._refreshed_s > (_FRESH_S if news else _REFRESH_EVERY_S)
+        return time.monotonic() - self._refreshed_s > (_FRESH_S if news else self._refresh_every_s)
 
     def _take(self, symbols: tuple[str, ...]) -> None:
         if symbols != self._symbols:
@@ -152,27 +163,16 @@ class Selection:
         self.streams = tuple(StreamKey(name, channel, symbol) for symbol in symbols for channel in self._channels)
 
     async def _refresh(self) -> None:
-        """What the exchange trades now; what it does no more is kept and known to be gone."""
-        self._refreshed_s = time.monotonic()
+        """What the exchange trades now."""
+        self._refreshed_s, seen_ns = time.monotonic(), time.time_ns()
         answer = await self._rest.get(self._exchange.list_instruments())
         try:
             found = {} if isinstance(answer, FetchFailed) else self._exchange.instruments(answer)
         except SkipFrame as bad:
             log.warning("instruments make no sense", exchange=self._exchange.name, reason=bad.reason)
             found = {}
-        if not found:
-            return
-        for symbol in self._symbols:
-            self._compare(self.instruments[symbol], found.get(symbol))
-        gone = {s: structs.replace(i, trading=False, status="delisted") for s, i in self.instruments.items()}
-        self.instruments.update(gone | dict(found))
-
-    def _compare(self, before: Instrument, now: Instrument | None) -> None:
-        if now is None and before.status != "delisted":
-            self._tell("delisted", before.symbol, f"{before.symbol} is not on the exchange's list any more")
-        elif now is not None and now.trading != before.trading:
-            state = "trading" if now.trading else "halted"
-            self._tell(state, before.symbol, f"{before.symbol} is {state} (status {now.status})")
+        if found:
+            self.know(found, seen_ns)
 
     def _tell(self, state: str, what: str, why: str) -> None:
         """On the exchange's status stream; `what` is a symbol, or what somebody took for one."""

@@ -31,7 +31,7 @@ class WrongSettings(Exception):
 class IngestSettings(BaseSettings):
     """One worker: one exchange."""
 
-    model_config = SettingsConfigDict(env_prefix="INGEST_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="INGEST_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     exchange: str = Field("binance", description="The exchange to listen to")
     symbols: Listed = Field(
@@ -87,7 +87,9 @@ class IngestSettings(BaseSettings):
     spill_bytes: int = Field(1 << 30, ge=1 << 20, description="How much of that disk a worker may take")
     buffer_events: int = Field(10_000, ge=1, description="Events that wait for Redis before the socket has to wait")
     max_frame_bytes: int = Field(32 << 20, ge=1024, description="A larger frame closes the connection with 1009")
-    metrics_port: int = Field(0, ge=0, le=65535, description="Prometheus metrics on this port of 127.0.0.1; 0 for none")
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="Prometheus metrics on this port of 127.0.0.1, and `/readyz`; 0 for none"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged")
 
     @field_validator("exchange")

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Mapping
 
 import structlog
@@ -56,6 +57,11 @@ class Worker:
         """Those that there are now."""
         return self._listening.connections if self._listening else ()
 
+    @property
+    def listens(self) -> bool:
+        """Whether it is past its start: it knows what the exchange trades, and has connections as it needs them."""
+        return self._listening is not None
+
     async def run(self, stopping: asyncio.Event) -> None:
         """Until asked to stop, and what was heard is written.
 
@@ -72,7 +78,8 @@ class Worker:
         """The publisher ends after everyone who puts into it."""
         try:
             async with self._rest:
-                self._selection.instruments.update(await self._instruments(stopping))
+                traded = await self._instruments(stopping)
+                self._selection.know(traded, time.time_ns())
                 if not stopping.is_set():
                     find(self._selection.configured, self._selection.instruments, self._exchange.name)
                     await self._converse(stopping)

@@ -22,6 +22,7 @@ _STYLES = {
     "intent": "bold",
     "order": "bold yellow",
     "fill": "bold green",
+    "position": "bold cyan",
 }
 _GISTS = {
     "trade": "{side} {amount} @ {price}",
@@ -30,6 +31,7 @@ _GISTS = {
     "intent": "{account} {bot} {side} {amount} {order_type}",
     "order": "{account} {status} {side} {filled}/{amount} {order_type}",
     "fill": "{account} {side} {amount} @ {price} {liquidity}",
+    "position": "{account} {quantity} at {average}, realized {realized}",
 }
 _LONGEST = 200
 
@@ -44,11 +46,15 @@ class Seen(NamedTuple):
 
 def as_json(seen: Seen) -> str:
     """One object: stream, id, the header's fields, `data`; or why the data cannot be read in `unreadable`."""
+    return json.dumps(facts(seen), ensure_ascii=False)
+
+
+def facts(seen: Seen) -> dict[str, Any]:
+    """What that object holds."""
     line: dict[str, Any] = {"stream": str(seen.key), "id": seen.id}
     line |= {_text(name): _text(value) for name, value in seen.fields.items() if name != b"data"}
     data, reason = _data(seen.fields)
-    line |= {"data": data} if data is not None else {"unreadable": reason}
-    return json.dumps(line, ensure_ascii=False)
+    return line | ({"data": data} if data is not None else {"unreadable": reason})
 
 
 def as_line(seen: Seen) -> Text:

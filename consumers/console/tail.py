@@ -3,59 +3,60 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from fnmatch import fnmatchcase
 
-import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from consumers import stored
 from consumers.console.lines import Seen
 from consumers.group import by_stream, command
-from consumers.patience import pause, wait_seconds
-from ingest.contract import keys
+from consumers.latest import Latest
+from consumers.patience import Patience, pause
+from consumers.patterns import Patterns
 from ingest.contract.keys import parse_key
 
 LOOK_EVERY_SECONDS = 0.5
 _COUNT = 100
 _BLOCK_MS = 250
 
-_log = structlog.get_logger()
 
-
-async def follow(redis: Redis, pattern: str, start: str, stopping: asyncio.Event) -> AsyncIterator[list[Seen]]:
-    """Entries of the streams whose keys match the glob, until asked to stop; waits for Redis if it is away.
+async def follow(redis: Redis, patterns: Patterns, start: str, stopping: asyncio.Event) -> AsyncIterator[list[Seen]]:
+    """Entries of the streams that these name, until asked to stop; waits for Redis if it is away.
 
     `start` is `0`, `$` for what comes from now on, or the id behind which to begin. Of a stream that appears later,
     all is new.
     """
     places: dict[str, str] = {}
-    look_at, failures = 0.0, 0
+    look_at, patience = 0.0, Patience(stopping)
     while not stopping.is_set():
         entries: list[Seen] = []
         try:
             if time.monotonic() >= look_at:
-                await _look(redis, pattern, places, start)
+                await _look(redis, patterns, places, start)
                 start = start.replace("$", "0")
                 look_at = time.monotonic() + LOOK_EVERY_SECONDS
             if places:
                 entries = await _read(redis, places)
-            failures = 0
-        except (RedisError, OSError) as error:
-            failures += 1
-            _log.warning("no Redis", reason=str(error)[:200], next_attempt_s=wait_seconds(failures))
-            await pause(stopping, wait_seconds(failures))
+            patience.end()
+        except (RedisError, OSError, RuntimeError) as error:
+            await patience.wait(error)
         if entries:
             yield entries
         elif not places:
             await pause(stopping, LOOK_EVERY_SECONDS)
 
 
-async def _look(redis: Redis, pattern: str, places: dict[str, str], start: str) -> None:
-    for exchange in await command(redis, "SMEMBERS", keys.EXCHANGES):
-        for member in await command(redis, "SMEMBERS", keys.streams(exchange.decode())):
-            name = member.decode()
-            if name not in places and fnmatchcase(name, pattern):
-                places[name] = await _end(redis, name) if start == "$" else start
+async def newest(redis: Redis, pattern: str, stopping: asyncio.Event) -> AsyncIterator[list[Seen]]:
+    """The newest entry of each stream, whenever it is another one: a slow terminal is up to date all the same."""
+    async for changed in Latest(redis, [pattern], every_seconds=LOOK_EVERY_SECONDS, stopping=stopping):
+        yield [Seen(each.key, each.id, each.fields) for each in changed]
+
+
+async def _look(redis: Redis, patterns: Patterns, places: dict[str, str], start: str) -> None:
+    for key in await stored.streams(redis):
+        name = str(key)
+        if name not in places and patterns.wants(key):
+            places[name] = await _end(redis, name) if start == "$" else start
 
 
 async def _end(redis: Redis, name: str) -> str:

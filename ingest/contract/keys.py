@@ -58,7 +58,7 @@ class StreamKey(Struct, frozen=True, cache_hash=True, order=True):
         return self.channel.removeprefix("candles-") if self.channel.startswith("candles-") else None
 
 
-SERVICES = frozenset({"intents", "approved", "orders", "fills"})
+SERVICES = frozenset({"intents", "approved", "orders", "fills", "positions"})
 """The channels that services write; the others are the workers'."""
 
 
@@ -141,11 +141,16 @@ def control(exchange: str) -> str:
     return f"md:{{{exchange}}}:control"
 
 
+def instruments(exchange: str) -> str:
+    """Hash: symbol → MessagePack map of what the exchange trades under it, see contract/instruments.py."""
+    return f"md:{{{exchange}}}:instruments"
+
+
 def limit(exchange: str, name: str) -> str:
     """Hash: what all processes behind one address have left of a limit of the exchange's; expires once that is all."""
     return f"md:{{{exchange}}}:limits:{name}"
 
 
 def untold(exchange: str) -> str:
-    """Sorted set, by ms: what the janitor has done and has yet to tell on the stream `status`."""
+    """Sorted set, by ms: what was done to streams or has become of symbols, and has yet to be told in `status`."""
     return f"md:{{{exchange}}}:untold"

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 
 from ingest.exchanges.binance import Binance
 from ingest.exchanges.binance_reader import BinanceReader
+from ingest.exchanges.coinbase import Coinbase
+from ingest.exchanges.coinbase_reader import CoinbaseReader
 from ingest.exchanges.exchange import Exchange
 from ingest.exchanges.kraken import Kraken
+from ingest.exchanges.kraken_reader import KrakenReader
 from ingest.exchanges.reading import Readers
 
-EXCHANGES: Mapping[str, type[Exchange]] = {exchange.name: exchange for exchange in (Binance, Kraken)}
+EXCHANGES: Mapping[str, type[Exchange]] = {exchange.name: exchange for exchange in (Binance, Coinbase, Kraken)}
 """Every exchange by name: the one line that a new one adds."""
 
-READERS: Mapping[str, Readers] = {"binance": BinanceReader}
+READERS: Mapping[str, Readers] = {"binance": BinanceReader, "coinbase": CoinbaseReader, "kraken": KrakenReader}
 """Who reads an exchange's frames by themselves."""

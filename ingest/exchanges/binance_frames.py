@@ -235,7 +235,7 @@ class Trades:
     def hear(self, frame: bytes, now_ns: int) -> Sequence[Event]:
         """A trade."""
         data = _trade_frame(frame).data
-        _same(data.s, self._native)
+        same(data.s, self._native)
         return self._trades.trade(data.t, trade(data.p, data.q, data.m, data.T, now_ns), now_ns)
 
 
@@ -249,7 +249,7 @@ class Depth:
     def hear(self, frame: bytes, now_ns: int) -> Sequence[Event]:
         """A diff of 100 ms."""
         data = _depth_frame(frame).data
-        _same(data.s, self._native)
+        same(data.s, self._native)
         check(chain.from_iterable(chain(data.b, data.a)))
         exchange_ns = exchange_time(data.E * 1_000_000, now_ns)
         delta = Delta(bids=data.b, asks=data.a, received_ns=now_ns, exchange_ns=exchange_ns)
@@ -266,13 +266,13 @@ class Tickers:
     def hear_book(self, frame: bytes, now_ns: int) -> Sequence[Event]:
         """New best prices."""
         data = _book_ticker_frame(frame).data
-        _same(data.s, self._native)
+        same(data.s, self._native)
         return self._ticker.say("book", data.u, _best(data), None, now_ns)
 
     def hear_day(self, frame: bytes, now_ns: int) -> Sequence[Event]:
         """The last 24 hours; its best prices are up to a second old and count only until others are known."""
         data = _ticker_frame(frame).data
-        _same(data.s, self._native)
+        same(data.s, self._native)
         event_ns = data.E * 1_000_000
         day = {
             "last": _known(data.c),
@@ -298,7 +298,7 @@ class Klines:
     def hear(self, frame: bytes, now_ns: int) -> Sequence[Event]:
         """An interval as it grows, and when it closes."""
         data = _kline_frame(frame).data
-        _same(data.s, self._native)
+        same(data.s, self._native)
         k, event_ns = data.k, data.E * 1_000_000
         candle = Candle(
             open_ns=k.t * 1_000_000,
@@ -356,7 +356,8 @@ def _known(price: str) -> str | None:
     return price if price.strip("0.") else None
 
 
-def _same(heard: str, native: str) -> None:
+def same(heard: str, native: str) -> None:
+    """Raises ValueError if data is not of the symbol whose stream it stands in."""
     if heard != native:
         raise ValueError(f"data of {heard!r} in the stream of {native!r}")
 

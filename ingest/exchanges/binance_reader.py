@@ -8,15 +8,58 @@ from msgspec import Struct
 
 from ingest.contract.events import Event
 from ingest.contract.keys import StreamKey
-from ingest.contract.numbers import check
-from ingest.exchanges.binance_frames import Depth, Klines, Tickers, Trades, read_book
+from ingest.contract.numbers import Number, check
+from ingest.exchanges.binance_frames import (
+    Depth,
+    Id,
+    Klines,
+    Milliseconds,
+    Tickers,
+    Trades,
+    read_book,
+    same,
+    trade,
+)
 from ingest.exchanges.exchange import SkipFrame
 from ingest.exchanges.ranged import RangedBook
 from ingest.exchanges.reading import EachCandle, EachChange, EachTicker, EachTrade
 from ingest.exchanges.session import Session
+from ingest.exchanges.talk import UNREADABLE
 
 _BOOK_LIMIT = 5_000
 """The most levels a side that the exchange answers."""
+
+
+class BinanceAggregate(Struct):
+    """`<symbol>@aggTrade`: the trades `f`…`l`, of one order at one price."""
+
+    s: str
+    f: Id
+    l: Id  # noqa: E741 - the exchange's name
+    p: Number
+    q: Number
+    T: Milliseconds
+    m: bool
+
+
+class _AggregateFrame(Struct):
+    data: BinanceAggregate
+
+
+class _Aggregates:
+    """Reads one symbol's."""
+
+    def __init__(self, native: str, trades: EachTrade) -> None:
+        self._native = native
+        self._trades = trades
+
+    def hear(self, frame: bytes, now_ns: int) -> Sequence[Event]:
+        """Several trades."""
+        data = _aggregate_frame(frame).data
+        same(data.s, self._native)
+        if not 0 <= data.f <= data.l:
+            raise ValueError(f"trades {data.f} to {data.l}")
+        return self._trades.trades(data.f, data.l, trade(data.p, data.q, data.m, data.T, now_ns), now_ns)
 
 
 class _Interval(Struct, frozen=True):
@@ -33,8 +76,9 @@ class _Frame(Struct):
     A: str | None = None
 
 
+_aggregate_frame = msgspec.json.Decoder(_AggregateFrame).decode
 _frame = msgspec.json.Decoder(_Frame).decode
-_BARE = {"trade": "trade", "depthUpdate": "depth@100ms", "24hrTicker": "ticker"}
+_BARE = {"trade": "trade", "aggTrade": "aggTrade", "depthUpdate": "depth@100ms", "24hrTicker": "ticker"}
 
 
 class BinanceReader:
@@ -58,7 +102,7 @@ class BinanceReader:
         try:
             data = read_book(body)
             check(chain.from_iterable(chain(data.bids, data.asks)))
-        except (msgspec.MsgspecError, ValueError) as bad:
+        except UNREADABLE as bad:
             raise SkipFrame(f"no answer of /api/v3/depth: {bad}", frame=body[:300]) from bad
         self._snapshot = body
 
@@ -68,7 +112,7 @@ class BinanceReader:
             name, combined = _named(frame)
             before = () if name in self._hear else self._open(name, now_ns)
             return [*before, *self._hear[name](combined, now_ns)]
-        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as bad:
+        except UNREADABLE as bad:
             raise SkipFrame(str(bad), frame=frame) from bad
 
     def _open(self, name: str, now_ns: int) -> Sequence[Event]:
@@ -76,8 +120,9 @@ class BinanceReader:
         native, _, kind = name.partition("@")
         native = native.upper()
         symbol = self._symbols.get(native, native)
-        if kind == "trade":
-            self._hear[name] = Trades(native, EachTrade(StreamKey("binance", "trades", symbol))).hear
+        if kind in ("trade", "aggTrade"):
+            trades = EachTrade(StreamKey("binance", "trades", symbol))
+            self._hear[name] = (Trades if kind == "trade" else _Aggregates)(native, trades).hear
         elif kind in ("ticker", "bookTicker"):
             tickers = Tickers(native, EachTicker(StreamKey("binance", "ticker", symbol)))
             names = (f"{native.lower()}@bookTicker", f"{native.lower()}@ticker")

@@ -7,7 +7,7 @@ from msgspec import structs
 
 from ingest.contract.events import Candle, Event
 from ingest.contract.keys import StreamKey
-from ingest.exchanges.exchange import NEVER, Locate, Standing
+from ingest.exchanges.exchange import NEVER, Kept, Locate, Standing
 from ingest.exchanges.session import Session
 from ingest.exchanges.topic import CandlesWanted, Hold, Wanted
 
@@ -33,8 +33,31 @@ class Interval(NamedTuple):
         return self.candle.open_ns // _MS
 
 
+def flat(open_ms: int, length_ms: int, price: str, now_ns: int) -> Interval:
+    """An interval without trades, closed."""
+    candle = Candle(
+        open_ns=open_ms * _MS,
+        open=price,
+        high=price,
+        low=price,
+        close=price,
+        volume="0",
+        closed=True,
+        received_ns=now_ns,
+        trades=0,
+    )
+    return Interval(candle, open_ms + length_ms - 1, "closed")
+
+
 class Candles:
     """One symbol's candles of one interval. What they are counted by is `last`, the end of the newest closed one."""
+
+    kept = Kept(
+        named="interval and state, `closed` once",
+        noticed="intervals follow one another",
+        mended="fetched by REST, else a `gap`",
+        far=f"{BACKFILLED_CANDLES:,} intervals",
+    )
 
     def __init__(self, key: StreamKey, session: Session, position: str | None) -> None:
         """`position` is where the stream stands; without one it begins with whatever comes first."""

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
-from ingest.contract.events import Delta, Event, Snapshot
+from ingest.contract.events import Delta, Event, Levels, Snapshot
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.book import Level
-from ingest.exchanges.exchange import NEVER, Reconnect, Standing
+from ingest.exchanges.exchange import NEVER, Kept, Reconnect, Standing
 from ingest.exchanges.session import Session
 from ingest.exchanges.sorted_book import SortedBook
 from ingest.exchanges.topic import BookWanted, Wanted
@@ -34,6 +34,13 @@ class CountedBook:
     begins with it; the time between the two is registered, because changes that nobody counted may be missing in it.
     """
 
+    kept = Kept(
+        named="session and counter, ours",
+        noticed="the connection is lost",
+        mended="a `gap` of time, and a fresh snapshot",
+        far="the whole book",
+    )
+
     def __init__(self, key: StreamKey, session: Session, position: str | None, depth: int | None) -> None:
         """`position` is where the stream stands; `depth` how many levels a side the exchange tells of, None for all."""
         self.key = key
@@ -57,6 +64,8 @@ class CountedBook:
         self._changes = 0
         self._snapshot_ns = 0
         self._heard_ns = 0
+        self._newest: tuple[Levels, Levels] | None = None
+        """The changes that were heard last, since the snapshot."""
 
     @property
     def position(self) -> str | None:
@@ -120,6 +129,7 @@ class CountedBook:
         """The whole book, as it is now. `fits` says whether it is what the exchange says it is."""
         before = self.resync("another snapshot came", now_ns)
         self._heard_ns = now_ns
+        self._newest = None
         self._book = SortedBook(bids, asks, self._depth)
         if self._book.crossed or not fits(self._book):
             return [*before, *self.resync("a snapshot is not what it says", now_ns)]
@@ -127,18 +137,21 @@ class CountedBook:
         return [*before, *self._begin(now_ns, exchange_ns)] if self._owned else before
 
     def delta(self, delta: Delta, now_ns: int, fits: Callable[[SortedBook], bool] = _fits) -> list[Event]:
-        """Changes, in their order; what they push beyond the depth is removed by what is said."""
+        """Changes, in their order; what they push beyond the depth is removed by what is said.
+
+        The same changes once more change nothing, and are not said.
+        """
         book = self._book
         if book is None:
             return []
-        self._heard_ns = now_ns
+        before, self._newest, self._heard_ns = self._newest, (delta.bids, delta.asks), now_ns
         cut_bids, cut_asks = book.apply(delta.bids, delta.asks)
         if book.crossed:
             return self.resync("the book is crossed", now_ns)
         if not fits(book):
             return self.resync("the book does not have the exchange's checksum", now_ns)
         self._attempts = 0
-        if not self._owned:
+        if not self._owned or self._newest == before:
             return []
         if cut_bids or cut_asks:
             bids, asks = (*delta.bids, *_removed(cut_bids)), (*delta.asks, *_removed(cut_asks))
@@ -163,6 +176,10 @@ class CountedBook:
 
     def located(self, standing: Standing | None, now_ns: int) -> Sequence[Event]:
         """Nothing is missed that could be looked up."""
+        return ()
+
+    def failed(self, reason: str, now_ns: int) -> Sequence[Event]:
+        """It asks REST for nothing."""
         return ()
 
     def refused(self, position: str | None, now_ns: int) -> list[Event]:

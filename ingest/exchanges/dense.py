@@ -6,7 +6,7 @@ from msgspec import structs
 
 from ingest.contract.events import Event, Trade
 from ingest.contract.keys import StreamKey
-from ingest.exchanges.exchange import NEVER, Locate, Standing
+from ingest.exchanges.exchange import NEVER, Kept, Locate, Standing
 from ingest.exchanges.session import Session
 from ingest.exchanges.topic import Hold, TradesWanted, Wanted
 
@@ -23,6 +23,13 @@ _RETRY_NS = 2_000_000_000
 
 class DenseTrades:
     """One symbol's trades."""
+
+    kept = Kept(
+        named="trade id",
+        noticed="ids follow one another",
+        mended="fetched by REST, else a `gap`",
+        far=f"{BACKFILLED_TRADES:,} trades",
+    )
 
     def __init__(self, key: StreamKey, session: Session, position: str | None) -> None:
         """`position` is the id at which the stream stands; without one it begins with whatever comes first."""
@@ -87,6 +94,13 @@ class DenseTrades:
             self._hold.begin(now_ns)
             return self._too_long(trade_id)
         return []
+
+    def stands_at(self, trade_id: int, now_ns: int) -> None:
+        """The exchange says that this is its newest trade, and had time to send it. A new stream begins behind it."""
+        if self.last is None:
+            self.last = trade_id
+        elif trade_id > self.last and not (self._ahead or self._restarting or self._asked) and self._fetch_at == NEVER:
+            self._hold.begin(now_ns)
 
     def located(self, standing: Standing | None, now_ns: int) -> list[Event]:
         """Somebody else may have filled the hole; while the stream moves on, somebody does."""

@@ -100,11 +100,14 @@ class Instrument(Struct, frozen=True):
     native: str
     """The exchange's own name of it."""
     trading: bool
+    """Whether there is something to hear."""
     status: str
-    """The exchange's own word."""
+    """The exchange's own word; `delisted` of what is not traded any more."""
     tick_size: str | None = None
     lot_size: str | None = None
     min_notional: str | None = None
+    halted: bool = False
+    """Whether orders are refused for now although there is something to hear."""
 
 
 class Limit(Struct, frozen=True):
@@ -127,6 +130,34 @@ class Limits(Struct, frozen=True):
     """Attempts to open a WebSocket."""
     messages: Limit | None = None
     """That we send on all sockets together, where that is limited for an address and not only for each socket."""
+
+
+class Kept(Struct, frozen=True):
+    """How a kind of stream is kept whole, in words for people."""
+
+    named: str
+    """What `s` is."""
+    noticed: str
+    """By what it shows that something was missed."""
+    mended: str
+    """What comes of that."""
+    far: str
+    """How much of it can be had."""
+
+
+class Feed(Struct, frozen=True):
+    """How one channel of an exchange is kept whole. README's table is made of these; tests hold them to what happens.
+
+    The words come with the topic that does it, the rest is particular to the exchange.
+    """
+
+    kept: Kept
+    also: str = ""
+    """By what else it shows that something was missed."""
+    depth: int | None = None
+    """Levels of a book's side that are vouched for; None for all."""
+    reach: int | None = None
+    """What REST has of trades; None for as many as are asked for."""
 
 
 class Plan(Struct, frozen=True):
@@ -201,6 +232,10 @@ class Exchange(Protocol):
     """Seconds to stay away after a close with this code."""
     single_writer: frozenset[str]
     """Channels whose streams can have one writer at a time: their ids mean nothing beyond one connection."""
+    feeds: Mapping[str, Feed]
+    """By channel, `candles` for all intervals."""
+    rotation: str
+    """When it ends connections as planned, so that another one takes over before; "" if it never says so."""
 
     def list_instruments(self) -> Fetch:
         """The request for everything it trades."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ingest.contract.events import Event, Ticker
 from ingest.contract.keys import StreamKey
-from ingest.exchanges.exchange import NEVER, Locate, Standing
+from ingest.exchanges.exchange import NEVER, Kept, Locate, Standing
 from ingest.exchanges.session import Session
 from ingest.exchanges.topic import HOLD_NS, Wanted
 
@@ -40,6 +40,13 @@ class KnownTicker:
     a moment before, for another writer may be about to say just that. Only who was told that there is no ticker at all
     begins at once: what another said first, and died before more of it was written, is then missing without a word.
     """
+
+    kept = Kept(
+        named="source and its newest mark",
+        noticed="the connection is lost",
+        mended="told as `stale`; the next one says all",
+        far="the newest state",
+    )
 
     def __init__(self, key: StreamKey, session: Session, position: str | None) -> None:
         """`position` are the newest marks in the stream, `SOURCE.MARK` each; None where no ticker is in it yet."""
@@ -139,6 +146,10 @@ class KnownTicker:
         self._series |= series
         if self._doubted:
             self._look_at = now_ns + HOLD_NS
+        return ()
+
+    def failed(self, reason: str, now_ns: int) -> Sequence[Event]:
+        """It asks REST for nothing."""
         return ()
 
     def refused(self, position: str | None, now_ns: int) -> Sequence[Event]:

@@ -9,31 +9,34 @@ from itertools import chain
 from ingest.contract.events import Event, Status, Trade
 from ingest.contract.keys import StreamKey
 from ingest.exchanges import kraken_frames as frames
-from ingest.exchanges import kraken_rest as rest
+from ingest.exchanges.by_time import Timed
 from ingest.exchanges.candles import Interval
 from ingest.exchanges.counted import CountedBook
 from ingest.exchanges.dense import DenseTrades
 from ingest.exchanges.exchange import (
     NEVER,
+    Feed,
     Fetch,
-    FetchFailed,
     Instrument,
     Limit,
     Limits,
+    Notice,
     Output,
     Plan,
     Reconnect,
     Send,
     SkipFrame,
-    Standing,
 )
 from ingest.exchanges.known_ticker import KnownTicker
-from ingest.exchanges.kraken_errands import UNREADABLE, Errands
 from ingest.exchanges.kraken_feeds import DEPTH, INTERVALS, feed_of, message
 from ingest.exchanges.kraken_readers import Books, Tickers, Trades
+from ingest.exchanges.kraken_rest import digits_of, instruments, legacy, passes, past_candles, past_trades
+from ingest.exchanges.packing import pack
 from ingest.exchanges.requests import Request, Requests
 from ingest.exchanges.session import Session
-from ingest.exchanges.topic import BookWanted, CandlesWanted, SubscriptionWanted, Topic, TradesWanted
+from ingest.exchanges.subscriptions import Subscriptions
+from ingest.exchanges.talk import UNREADABLE, Talk, tag_of
+from ingest.exchanges.topic import BookWanted, CandlesWanted, Question, Topic, TradesWanted
 from ingest.exchanges.unflagged import UnflaggedCandles
 
 _STREAMS_PER_CONNECTION = 250
@@ -43,6 +46,9 @@ _ACK_WITHIN_NS = 10_000_000_000
 # There is a heartbeat each second while nothing else is sent.
 _QUIET_NS = 10_000_000_000
 _SLOWER_NS = 10_000_000_000
+_TRADES_LIMIT = 1_000
+# A subscription begins with what is newest. What comes of a book is the book's own concern, and candles may have none.
+_BEGINS_WITHIN_NS: Mapping[str, int] = {"trades": 60_000_000_000, "ticker": 60_000_000_000}
 
 Reader = Trades | Tickers | Books | UnflaggedCandles
 
@@ -59,6 +65,13 @@ class Kraken:
     # "Market data unavailable": while there is maintenance, one attempt every five seconds.
     wait_after: Mapping[int, float] = {1013: 5.0}
     single_writer = frozenset({"orderbook"})
+    feeds: Mapping[str, Feed] = {
+        "trades": Feed(DenseTrades.kept),
+        "orderbook": Feed(CountedBook.kept, also="every change has a checksum", depth=DEPTH),
+        "ticker": Feed(KnownTicker.kept),
+        "candles": Feed(UnflaggedCandles.kept, also="none for five seconds after its end: REST is asked"),
+    }
+    rotation = ""
 
     def list_instruments(self) -> Fetch:
         """Everything traded."""
@@ -67,20 +80,13 @@ class Kraken:
     def instruments(self, body: bytes) -> dict[str, Instrument]:
         """By symbol, under the names of WebSocket v2: BTC and DOGE, where REST says XBT and XDG."""
         try:
-            return rest.instruments(body)
+            return instruments(body)
         except UNREADABLE as bad:
             raise SkipFrame(f"AssetPairs: {bad}", frame=body[:1000]) from bad
 
     def plan(self, streams: Sequence[StreamKey], plans: Sequence[Plan] = ()) -> tuple[Plan, ...]:
         """No limit is published; 250 streams on one connection are few enough to start anew together."""
-        carried = [list(plan.streams) for plan in plans]
-        for key in streams:
-            place = next((keys for keys in carried if len(keys) < _STREAMS_PER_CONNECTION), None)
-            if place is None:
-                carried.append([key])
-            else:
-                place.append(key)
-        return tuple(Plan("/v2", tuple(keys)) for keys in carried)
+        return pack(streams, plans, _STREAMS_PER_CONNECTION, lambda _: "/v2")
 
     def converse(
         self,
@@ -88,37 +94,37 @@ class Kraken:
         instruments: Mapping[str, Instrument],
         positions: Mapping[StreamKey, str],
         session: str,
-    ) -> "KrakenConversation":
+    ) -> Talk:
         """One connection's talk."""
-        return KrakenConversation(streams, instruments, positions, Session(session))
+        return Talk(self.name, KrakenVoice(instruments, positions, Session(session)), streams)
 
 
-class KrakenConversation:
-    """One connection's talk with Kraken."""
+class KrakenVoice:
+    """One connection's talk with Kraken. A subscription's name is its feed and the symbol, with a blank between."""
 
     def __init__(
-        self,
-        streams: Sequence[StreamKey],
-        instruments: Mapping[str, Instrument],
-        positions: Mapping[StreamKey, str],
-        session: Session,
+        self, instruments: Mapping[str, Instrument], positions: Mapping[StreamKey, str], session: Session
     ) -> None:
-        self._streams = streams
+        self.topics: dict[StreamKey, Topic] = {}
         self._instruments = instruments
         self._positions = positions
         self._session = session
-        self._topics: dict[StreamKey, Topic] = {}
         self._readers: dict[tuple[str, str], Reader | None] = {}
         """By feed and symbol; None of what was let go."""
-        self._opened: set[StreamKey] = set()
+        self._keys: dict[str, StreamKey] = {}
         self._requests = Requests(
-            names_per_message=_NAMES_PER_MESSAGE, every_ns=_MESSAGE_EVERY_NS, answered_within_ns=_ACK_WITHIN_NS
+            names_per_message=_NAMES_PER_MESSAGE,
+            every_ns=_MESSAGE_EVERY_NS,
+            answered_within_ns=_ACK_WITHIN_NS,
+            kind_of=lambda name: name.partition(" ")[0],
         )
-        self._later: list[tuple[int, str, tuple[str, ...]]] = []
-        self._errands = Errands(instruments)
+        self._subscriptions = Subscriptions(
+            self._requests, subscribe="subscribe", unsubscribe="unsubscribe", begins=True
+        )
+        self._later: list[tuple[int, Request]] = []
         self._silent_ns = NEVER
         self._system = "online"
-        self._hearers: dict[str, Callable[[bytes, int], Sequence[Event]]] = {
+        self._hearers: dict[str, Callable[[bytes, int], Sequence[Output]]] = {
             "trade": self._hear_trades,
             "book": self._hear_books,
             "ticker": self._hear_tickers,
@@ -128,29 +134,21 @@ class KrakenConversation:
             "": self._answer,
         }
 
-    def greet(self, now_ns: int) -> Sequence[Output]:
-        """Subscribe to all."""
+    def greet(self, now_ns: int) -> None:
+        """From now on there is a heartbeat."""
         self._silent_ns = now_ns + _QUIET_NS
-        return self.subscribe(self._streams, now_ns)
 
-    def subscribe(self, streams: Sequence[StreamKey], now_ns: int) -> Sequence[Output]:
-        """Take these on as well; their instruments must be known."""
-        feeds: dict[str, list[str]] = {}
-        for key in streams:
-            self._open(key)
-            feeds.setdefault(feed_of(key), []).append(self._native(key))
-        for feed, natives in feeds.items():
-            self._requests.add(f"subscribe {feed}", natives)
-        return self.tick(now_ns)
+    def subscribe(self, streams: Sequence[StreamKey], now_ns: int) -> None:
+        """Each feed in messages of its own, for many symbols."""
+        self._subscriptions.want({self._open(key): _BEGINS_WITHIN_NS.get(key.channel, NEVER) for key in streams})
 
-    def unsubscribe(self, streams: Sequence[StreamKey], now_ns: int) -> Sequence[Output]:
-        """Let these go; frames of theirs that are still on the way fall silent."""
-        for key in streams:
-            if self._drop(key):
-                self._requests.add(f"unsubscribe {feed_of(key)}", [self._native(key)])
-        return self.tick(now_ns)
+    def unsubscribe(self, streams: Sequence[StreamKey], now_ns: int) -> None:
+        """Frames that are still on the way are not unknown, but unheard."""
+        known = [key for key in streams if self.topics.pop(key, None)]
+        self._readers.update(((feed_of(key), self._native(key)), None) for key in known)
+        self._subscriptions.drop(map(self._name, known))
 
-    def receive(self, frame: bytes, now_ns: int) -> Sequence[Output]:
+    def hear(self, frame: bytes, now_ns: int) -> Sequence[Output]:
         """A frame: data, a heartbeat, or the answer to a request."""
         self._silent_ns = now_ns + _QUIET_NS
         try:
@@ -159,70 +157,53 @@ class KrakenConversation:
         except UNREADABLE as bad:
             raise SkipFrame(str(bad), frame=frame) from bad
 
-    def fetched(self, tag: str, answer: bytes | FetchFailed, now_ns: int) -> Sequence[Output]:
-        """A page of trades or candles, for the stream that the tag names."""
-        channel, _, symbol = tag.partition(" ")
-        key = StreamKey("kraken", channel, symbol)
-        outputs: Sequence[Output] = ()
-        match self._readers.get((feed_of(key), symbol)):
-            case Trades() as trades:
-                outputs = self._errands.backfill(key, trades, answer, now_ns)
-            case UnflaggedCandles() as candles:
-                outputs = self._errands.refill(key, candles, answer, now_ns)
-        return [*outputs, *self._wanted(now_ns)]
-
-    def located(self, key: StreamKey, standing: Standing | None, now_ns: int) -> Sequence[Output]:
-        """Where the stream stands by now, perhaps because of another writer."""
-        topic = self._topics.get(key)
-        return [*topic.located(standing, now_ns), *self._wanted(now_ns)] if topic else ()
-
-    def refused(self, key: StreamKey, last: str | None, now_ns: int) -> Sequence[Output]:
-        """The stream stands elsewhere: its book is said anew, its trades are fetched again."""
-        topic = self._topics.get(key)
-        return [*topic.refused(last, now_ns), *self._wanted(now_ns)] if topic else ()
-
-    def closed(self, reason: str) -> Sequence[Event]:
-        """Whatever does not tell by its ids what is missing says that it is not up to date any more."""
-        return [event for topic in self._topics.values() for event in topic.closed(reason)]
-
-    def tick(self, now_ns: int) -> Sequence[Output]:
-        """Say what may be said, and fetch what is due."""
+    def say(self, now_ns: int) -> Sequence[Output]:
+        """A request, and that nothing comes."""
         if now_ns >= self._silent_ns:
             raise Reconnect("not even a heartbeat for ten seconds")
-        for at_ns, method, names in self._later:
+        for at_ns, request in self._later:
             if at_ns <= now_ns:
-                self._requests.add(method, names)
+                self._requests.add(request.method, request.names)
         self._later = [each for each in self._later if each[0] > now_ns]
-        wanted = self._wanted(now_ns)
-        return [*(Send(message(request)) for request in self._requests.ready(now_ns)), *wanted]
+        said: list[Output] = [each.told_of(self._keys[each.name]) for each in self._subscriptions.silent(now_ns)]
+        for request in self._requests.ready(now_ns):
+            self._subscriptions.said(request)
+            said.append(Send(message(request)))
+        return said
 
     def due(self) -> int:
-        """When `tick` is next wanted."""
-        later = (at_ns for at_ns, _, _ in self._later)
-        topics = (topic.due() for topic in self._topics.values())
-        return min(self._silent_ns, self._requests.due(), self._errands.due(), *later, *topics)
-
-    def own(self, streams: Sequence[StreamKey], now_ns: int) -> Sequence[Output]:
-        """These books are ours to write; each begins with what is known of it."""
-        return list(chain.from_iterable(book.own(now_ns) for book in self._books(streams)))
-
-    def disown(self, streams: Sequence[StreamKey]) -> None:
-        """These are another's: they are kept, and not said."""
-        for book in self._books(streams):
-            book.disown()
+        """When `say` next has something to say."""
+        later = (at_ns for at_ns, _ in self._later)
+        return min(self._silent_ns, self._requests.due(), self._subscriptions.due(), *later)
 
     def acknowledged(self) -> bool:
         """Whether no subscription waits to be said or answered."""
-        feeds = {feed_of(key) for key in self._topics}
-        return not self._later and not any(self._requests.open(f"subscribe {feed}") for feed in feeds)
+        return not self._subscriptions.open
 
-    def positions(self) -> Mapping[StreamKey, str]:
-        """Of each stream the newest that was said."""
-        return {key: topic.position for key, topic in self._topics.items() if topic.position is not None}
+    def ask(self, key: StreamKey, question: Question, now_ns: int) -> Sequence[Output]:
+        """Trades and candles by REST; a book begins anew with another subscription."""
+        match question:
+            case TradesWanted(first=first):
+                return [self._ask_trades(key, first)]
+            case CandlesWanted(from_ms=from_ms):
+                return [self._ask_candles(key, from_ms)]
+            case BookWanted():
+                self._subscriptions.renew([self._name(key)])
+                return ()
+        return [each.told_of(key) for each in self._subscriptions.again([self._name(key)], now_ns)]
 
-    def _open(self, key: StreamKey) -> None:
-        """Somebody who understands its frames."""
-        position = self._positions.get(key)
+    def answered(self, key: StreamKey, about: str, answer: bytes, now_ns: int) -> Sequence[Output]:
+        """A page of trades or candles."""
+        match self._readers[feed_of(key), self._native(key)]:
+            case Trades() as reader:
+                return self._backfill(key, reader, answer, now_ns)
+            case UnflaggedCandles() as candles:
+                return candles.fetched(*past_candles(answer, INTERVALS[key.interval or ""], now_ns), now_ns)
+        return ()
+
+    def _open(self, key: StreamKey) -> str:
+        """Its name, of which somebody now understands the frames."""
+        position, name = self._positions.get(key), self._name(key)
         reader: Reader
         topic: Topic
         match key.channel:
@@ -237,27 +218,54 @@ class KrakenConversation:
                 reader = Tickers(topic)
             case _:
                 topic = reader = UnflaggedCandles(key, self._session, position)
-        self._topics[key] = topic
+        self.topics[key] = topic
         self._readers[feed_of(key), self._native(key)] = reader
-
-    def _drop(self, key: StreamKey) -> bool:
-        self._opened.discard(key)
-        self._errands.forget(key)
-        self._readers[feed_of(key), self._native(key)] = None
-        return self._topics.pop(key, None) is not None
+        self._keys[name] = key
+        return name
 
     def _native(self, key: StreamKey) -> str:
         return self._instruments[key.symbol].native
 
-    def _books(self, streams: Sequence[StreamKey]) -> list[CountedBook]:
-        topics = (self._topics.get(key) for key in streams)
-        return [topic for topic in topics if isinstance(topic, CountedBook)]
+    def _name(self, key: StreamKey) -> str:
+        return f"{feed_of(key)} {self._native(key)}"
 
     def _reader(self, feed: str, symbol: str) -> Reader | None:
         try:
-            return self._readers[feed, symbol]
+            reader = self._readers[feed, symbol]
         except KeyError:
             raise ValueError(f"{feed} of {symbol[:40]!r}, which nobody subscribed to") from None
+        self._subscriptions.heard(f"{feed} {symbol}".encode())
+        return reader
+
+    # What REST is asked for.
+
+    def _ask_trades(self, key: StreamKey, first: int | None) -> Fetch:
+        """A page that has this id; without one, the newest."""
+        reader = self._readers[feed_of(key), self._native(key)]
+        assert isinstance(reader, Trades)
+        reader.wanted = first
+        since = None if first is None else reader.pages.since(first)
+        about = () if since is None else (("since", str(since)),)
+        return self._fetch(key, "/0/public/Trades", (*about, ("count", str(_TRADES_LIMIT))))
+
+    def _backfill(self, key: StreamKey, reader: Trades, answer: bytes, now_ns: int) -> Sequence[Output]:
+        rows = past_trades(answer, digits_of(self._instruments[key.symbol].tick_size), now_ns)
+        first = reader.wanted
+        if first is None:
+            return reader.topic.fetched([(trade_id, trade) for trade_id, _, trade in rows], now_ns)
+        if not reader.pages.found([Timed(trade_id, ns) for trade_id, ns, _ in rows], first):
+            return [self._ask_trades(key, first)]
+        news = [(trade_id, trade) for trade_id, _, trade in rows if trade_id >= first]
+        return reader.topic.fetched(news, now_ns) if news else reader.topic.failed("the exchange has none", now_ns)
+
+    def _ask_candles(self, key: StreamKey, from_ms: int) -> Fetch:
+        minutes = INTERVALS[key.interval or ""]
+        # Whether `since` is included is not said: one interval more is no harm.
+        since = max(0, from_ms // 1000 - minutes * 60)
+        return self._fetch(key, "/0/public/OHLC", (("interval", str(minutes)), ("since", str(since))))
+
+    def _fetch(self, key: StreamKey, path: str, about: tuple[tuple[str, str], ...]) -> Fetch:
+        return Fetch(path, (("pair", legacy(self._native(key))), *about), 1, tag_of(key))
 
     # A frame is understood as a whole before any of it is said: what is skipped then has changed nothing.
 
@@ -317,80 +325,49 @@ class KrakenConversation:
         for status in frames.read_status(frame).data:
             if status.system != self._system:
                 self._system = status.system
-                events.append(self._tell(status.system.upper()[:40], f"the exchange says that it is {status.system}"))
+                reason = f"the exchange says that it is {status.system}"[:256]
+                body = Status(state=status.system.upper()[:40], reason=reason)
+                events.append(Event(StreamKey("kraken", "status"), self._session.identity(), body, "window"))
         return events
 
-    def _tell(self, state: str, reason: str) -> Event:
-        body = Status(state=state, reason=reason[:256])
-        return Event(StreamKey("kraken", "status"), self._session.identity(), body, "window")
+    # What is answered to requests.
 
-    def _answer(self, frame: bytes, now_ns: int) -> Sequence[Event]:
+    def _answer(self, frame: bytes, now_ns: int) -> Sequence[Output]:
         """A request has one answer for each of its symbols, or one for all if it is refused as a whole."""
         answer = frames.read_answer(frame)
         if answer.method == "pong":
             return ()
-        if not answer.success:
-            return self._failure(answer, frame, now_ns)
-        symbol = answer.result.symbol if answer.result else ""
-        request = None if answer.req_id is None else self._requests.answered_for(answer.req_id, symbol)
-        if request is None:
+        symbol = answer.result.symbol if answer.result else answer.symbol
+        request = self._answered(answer.req_id, symbol, whole=not answer.success)
+        if answer.success and request:
+            return self._accepted(request, now_ns)
+        if answer.success:
             raise ValueError("not the answer to a request of ours")
-        return self._accepted(request, now_ns)
-
-    def _failure(self, answer: frames.Answer, frame: bytes, now_ns: int) -> Sequence[Event]:
-        request = None
-        if answer.req_id is not None:
-            one = self._requests.answered_for(answer.req_id, answer.symbol) if answer.symbol else None
-            request = one or self._requests.answered(answer.req_id)
         if request is None:
             raise Reconnect(f"{answer.method} refused: {answer.error[:200]}", frame=frame)
-        verb = request.method.partition(" ")[0]
-        if verb == "unsubscribe" or answer.error.startswith("Already subscribed"):
+        return self._failure(request, answer.error, now_ns)
+
+    def _answered(self, request_id: int | None, symbol: str, *, whole: bool) -> Request | None:
+        """What is answered with that: of a request the part about a symbol, or as far as allowed the whole."""
+        request = None if request_id is None else self._requests.sent(request_id)
+        if request is None:
+            return None
+        name = f"{request.names[0].partition(' ')[0]} {symbol}"
+        return self._requests.answered_for(request.id, name) or (self._requests.answered(request.id) if whole else None)
+
+    def _failure(self, request: Request, error: str, now_ns: int) -> Sequence[Output]:
+        if request.method == "unsubscribe" or error.startswith("Already subscribed"):
             return self._accepted(request, now_ns)
-        if rest.passes(answer.error):
-            self._later.append((now_ns + _SLOWER_NS, request.method, request.names))
+        if passes(error):
+            self._later.append((now_ns + _SLOWER_NS, request))
             return ()
-        if not answer.symbol:
-            raise Reconnect(f"{request.method} refused: {answer.error[:200]}", frame=frame)
-        return [self._give_up(key, answer.error) for key in self._keys(request)]
+        bad = [self._keys[name] for name in self._subscriptions.refused(request, error)]
+        self.unsubscribe(bad, now_ns)
+        return [Notice(key, "refused", error[:256]) for key in bad]
 
-    def _give_up(self, key: StreamKey, error: str) -> Event:
-        """The others go on."""
-        self._drop(key)
-        return self._tell("REFUSED", f"{key.channel} {key.symbol}: {error}")
-
-    def _accepted(self, request: Request, now_ns: int) -> Sequence[Event]:
-        if not request.method.startswith("subscribe "):
-            return ()
-        news = [key for key in self._keys(request) if key not in self._opened]
-        self._opened.update(news)
-        return [event for key in news for event in self._topics[key].open(now_ns)]
-
-    def _keys(self, request: Request) -> list[StreamKey]:
-        feed = request.method.partition(" ")[2]
-        return [key for key in self._topics if feed_of(key) == feed and self._native(key) in request.names]
-
-    def _wanted(self, now_ns: int) -> list[Output]:
-        wanted: list[Output] = [*self._errands.again(now_ns)]
-        for key, topic in self._topics.items():
-            for want in topic.wants(now_ns) if topic.due() <= now_ns else ():
-                match want:
-                    case BookWanted():
-                        self._requests.add("unsubscribe book", [self._native(key)])
-                        self._requests.add("subscribe book", [self._native(key)])
-                    case TradesWanted():
-                        reader = self._readers["trade", self._native(key)]
-                        assert isinstance(reader, Trades)
-                        wanted.append(self._errands.trades(key, reader, want.first))
-                    case CandlesWanted():
-                        wanted.append(self._errands.candles(key, want.from_ms))
-                    case SubscriptionWanted():
-                        feed = feed_of(key)
-                        self._requests.add(f"unsubscribe {feed}", [self._native(key)])
-                        self._requests.add(f"subscribe {feed}", [self._native(key)])
-                    case _:
-                        wanted.append(want)
-        return wanted
+    def _accepted(self, request: Request, now_ns: int) -> Sequence[Output]:
+        news = self._subscriptions.confirmed(request, now_ns)
+        return list(chain.from_iterable(self.topics[self._keys[name]].open(now_ns) for name in news))
 
 
 def _opens(interval: Interval) -> int:

@@ -20,8 +20,10 @@ INTERVALS: Final[Mapping[str, int]] = {
     "15d": 21600,
 }
 """In minutes."""
+DEPTHS: Final = (10, 25, 100, 500, 1000)
+"""Levels a side that can be had."""
 DEPTH = 10
-"""Levels a side. The checksum is of ten: what is deeper, nobody could tell from what it should be."""
+"""Those that we have. The checksum is of ten: what is deeper, nobody could tell from what it should be."""
 
 
 def feed_of(key: StreamKey) -> str:
@@ -37,10 +39,10 @@ def feed_of(key: StreamKey) -> str:
 
 
 def message(request: Request) -> str:
-    """A request whose method is `subscribe` or `unsubscribe` and a feed, and whose names are symbols."""
-    verb, _, feed = request.method.partition(" ")
+    """A request to `subscribe` or `unsubscribe`, whose names are each a feed and a symbol; the feed is the same."""
+    feed = request.names[0].partition(" ")[0]
     channel, _, minutes = feed.partition("-")
-    params: dict[str, object] = {"channel": channel, "symbol": request.names}
+    params: dict[str, object] = {"channel": channel, "symbol": [name.partition(" ")[2] for name in request.names]}
     match channel:
         case "book":
             params["depth"] = DEPTH
@@ -49,6 +51,6 @@ def message(request: Request) -> str:
             params["event_trigger"] = "bbo"
         case "ohlc":
             params["interval"] = int(minutes)
-    if verb == "subscribe":
+    if request.method == "subscribe":
         params["snapshot"] = True
-    return msgspec.json.encode({"method": verb, "params": params, "req_id": request.id}).decode()
+    return msgspec.json.encode({"method": request.method, "params": params, "req_id": request.id}).decode()

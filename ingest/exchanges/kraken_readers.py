@@ -46,15 +46,17 @@ class Tickers:
 
     def __init__(self, topic: KnownTicker) -> None:
         self.topic = topic
-        self._newest_ns = 0
+        self._newest = Known({}, 0)
         self._same = 0
 
     def hear(self, ticker: Known, whole: bool, now_ns: int) -> Sequence[Event]:
-        """All of it."""
+        """All of it; nothing, if it is said once more."""
+        before, self._newest = self._newest, ticker
+        if ticker == before:
+            return ()
         if ticker.exchange_ns is None:
             return self.topic.say("received", now_ns, ticker.facts, None, now_ns)
-        self._same = min(self._same + 1, 998) if ticker.exchange_ns == self._newest_ns else 0
-        self._newest_ns = ticker.exchange_ns
+        self._same = min(self._same + 1, 998) if ticker.exchange_ns == before.exchange_ns else 0
         mark = ticker.exchange_ns + (999 if whole else self._same)
         return self.topic.say("ticker", mark, ticker.facts, ticker.exchange_ns, now_ns)
 

@@ -1,7 +1,6 @@
 """What Kraken answers by REST: errors come with the status 200, and symbols under their older names."""
 
 import re
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -12,12 +11,15 @@ from ingest.contract.numbers import exchange_time, plain
 from ingest.exchanges.candles import Interval
 from ingest.exchanges.exchange import Instrument
 from ingest.exchanges.kraken_frames import Id, interval, numbers
+from ingest.exchanges.symbols import by_symbol
+from ingest.exchanges.talk import Passing
 
 _SECONDS = re.compile(r"(\d{1,12})(?:\.(\d{1,9})\d*)?", re.ASCII)
 _LEGACY = {"XBT": "BTC", "XDG": "DOGE"}
 _OLDER = {new: old for old, new in _LEGACY.items()}
 _PASSING = ("Exceeded msg rate", "EService:", "EGeneral:Too many requests", "EAPI:Rate limit exceeded")
 _UNTRADED = frozenset({"delisted", "work_in_progress"})
+_HALTED = frozenset({"cancel_only", "maintenance"})
 
 
 class KrakenPair(Struct):
@@ -71,22 +73,16 @@ _count = msgspec.json.Decoder(int, strict=False).decode
 
 
 class Refusal(ValueError):
-    """REST answered with an error; `passing` if it is one that time mends."""
-
-    def __init__(self, errors: Sequence[str]) -> None:
-        super().__init__(", ".join(errors)[:200])
-        self.passing = any(passes(error) for error in errors)
+    """REST answered with an error that time does not mend."""
 
 
 def passes(error: str) -> bool:
     """Whether an error is one that time mends, rather than a change of what is asked."""
-    return error.startswith(
-        ("Exceeded msg rate", "EService:", "EGeneral:Too many requests", "EAPI:Rate limit exceeded")
-    )
+    return error.startswith(_PASSING)
 
 
 def past_trades(body: bytes, price_digits: int, now_ns: int) -> list[tuple[int, int, Trade]]:
-    """Id, time in ns, and trade, oldest first. Raises Refusal, ValueError, msgspec.MsgspecError.
+    """Id, time in ns, and trade, oldest first. Raises what UNREADABLE names, Passing and Refusal among it.
 
     REST writes prices with more zeros than the feed; they get as many digits as there, so that a trade is the same
     whichever way it came.
@@ -128,10 +124,9 @@ def past_candles(body: bytes, minutes: int, now_ns: int) -> tuple[list[Interval]
 def instruments(body: bytes) -> dict[str, Instrument]:
     """What is traded, by symbol. Raises as `past_trades`."""
     answer = _rest(body)
-    if answer.error:
-        raise Refusal(answer.error)
+    _check(answer)
     pairs = map(_pair, answer.result.values())
-    return {(i := _instrument(pair)).symbol: i for pair in pairs if "/" in pair.wsname}
+    return by_symbol(_instrument(pair) for pair in pairs if "/" in pair.wsname)
 
 
 def legacy(native: str) -> str:
@@ -162,12 +157,17 @@ def _from_seconds(text: str) -> int:
 def _only(body: bytes) -> tuple[Raw, int]:
     """The one result, under whatever key, and `last`."""
     answer = _rest(body)
-    if answer.error:
-        raise Refusal(answer.error)
+    _check(answer)
     results = [key for key in answer.result if key != "last"]
     if len(results) != 1 or "last" not in answer.result:
         raise ValueError(f"one result was expected, and `last`: {list(answer.result)[:5]}")
     return answer.result[results[0]], _count(answer.result["last"])
+
+
+def _check(answer: Rest) -> None:
+    if answer.error:
+        said = ", ".join(answer.error)[:200]
+        raise Passing(said) if any(map(passes, answer.error)) else Refusal(said)
 
 
 def _instrument(pair: KrakenPair) -> Instrument:
@@ -181,6 +181,7 @@ def _instrument(pair: KrakenPair) -> Instrument:
         tick_size=_padded(pair.tick_size, pair.pair_decimals) if pair.tick_size else _step(pair.pair_decimals),
         lot_size=_step(pair.lot_decimals),
         min_notional=None if pair.costmin is None else plain(pair.costmin),
+        halted=pair.status in _HALTED,
     )
 
 

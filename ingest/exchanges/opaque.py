@@ -7,7 +7,7 @@ from msgspec import structs
 
 from ingest.contract.events import Event, Trade
 from ingest.contract.keys import StreamKey
-from ingest.exchanges.exchange import NEVER, Locate, Standing
+from ingest.exchanges.exchange import NEVER, Kept, Locate, Standing
 from ingest.exchanges.session import Session
 from ingest.exchanges.topic import TradesWanted, Wanted
 
@@ -32,6 +32,13 @@ class OpaqueTrades:
     them: then nothing is missing. A page may be older than what is heard; it is then asked for again. Where it cannot
     be had, or does not reach back, the stretch of time in which trades may be missing is registered.
     """
+
+    kept = Kept(
+        named="trade id, without an order",
+        noticed="at each connect the newest by REST must meet what was said and what is heard",
+        mended="fetched by REST, else a `gap` of time",
+        far="what one page has",
+    )
 
     def __init__(self, key: StreamKey, session: Session, position: str | None) -> None:
         """`position` is the time at which the stream stands, in ms; without one it begins with whatever comes first."""
@@ -95,7 +102,7 @@ class OpaqueTrades:
         if self._waiting is None:
             return []
         if not rows:
-            return self.failed(now_ns)
+            return self.failed("", now_ns)
         self._page = [row._replace(trade=structs.replace(row.trade, backfilled=True)) for row in rows]
         self._whole = len(rows) < most
         if self.last_ms is not None and self._reaches(self.last_ms):
@@ -114,7 +121,7 @@ class OpaqueTrades:
             lost = self._unverifiable(self.last_ms, self._page[0].ms)
         return [*lost, *self._join(now_ns)]
 
-    def failed(self, now_ns: int) -> list[Event]:
+    def failed(self, reason: str, now_ns: int) -> list[Event]:
         """No usable page came: ask again, and in the end do without."""
         self._asked = False
         if self._waiting is None:
@@ -147,7 +154,7 @@ class OpaqueTrades:
             told = {row.id: row for row in rows} | heard
             return [self._say(each) for each in sorted(told.values(), key=_ms)]
         said = [self._say(row) for row in rows]
-        return said if first is None else [*said, *self.failed(now_ns)]
+        return said if first is None else [*said, *self.failed("", now_ns)]
 
     def _give_up(self) -> list[Event]:
         """What waits is said, behind the stretch before it in which trades may be missing."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ingest.contract.events import Delta, Event, Snapshot
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.book import Book, Level
-from ingest.exchanges.exchange import NEVER, Locate, Standing
+from ingest.exchanges.exchange import NEVER, Kept, Locate, Standing
 from ingest.exchanges.session import Session
 from ingest.exchanges.topic import BookWanted, Hold, SubscriptionWanted, Wanted
 
@@ -35,6 +35,13 @@ class _Fetched(NamedTuple):
 
 class RangedBook:
     """One symbol: syncing → live, and back to syncing when the chain of ids breaks."""
+
+    kept = Kept(
+        named="last update id",
+        noticed="ranges of ids join",
+        mended="a `gap`, and a snapshot by REST",
+        far="the whole book",
+    )
 
     def __init__(self, key: StreamKey, session: Session, position: str | None) -> None:
         """`position` is the id at which the stream stands."""
@@ -125,7 +132,7 @@ class RangedBook:
             return []
         newer = [waiting for waiting in self._waiting if waiting[1] > last_id]
         if newer and newer[0][0] > last_id + 1:
-            self.failed(now_ns)  # it is older than what must follow it
+            self._later(now_ns)  # it is older than what must follow it
             return []
         self._waiting = newer
         self._fetched = _Fetched(last_id, Book(bids, asks, complete_to=cut))
@@ -139,7 +146,7 @@ class RangedBook:
         if self._counts_anew:
             self._hold.begin(now_ns)
         else:
-            self.failed(now_ns)
+            self._later(now_ns)
         return []
 
     def stands_at(self, last_id: int, now_ns: int) -> None:
@@ -147,11 +154,11 @@ class RangedBook:
         if self.last is not None and last_id > self.last:
             self._ahead, self._compare_at = last_id, now_ns + LATE_NS
 
-    def failed(self, now_ns: int) -> None:
-        """No usable snapshot came: try again later, and ever later."""
-        self._fetched = None
-        self._fetch_at = now_ns + self._retry_ns
-        self._retry_ns = min(2 * self._retry_ns, _LONGEST_RETRY_NS)
+    def failed(self, reason: str, now_ns: int) -> list[Event]:
+        """No usable snapshot came: try again later, and ever later. A comparison is made again in its time."""
+        if self._book is None:
+            self._later(now_ns)
+        return []
 
     def located(self, standing: Standing | None, now_ns: int) -> list[Event]:
         """Another writer may have said what we missed; while the stream moves on, one does."""
@@ -196,7 +203,7 @@ class RangedBook:
         self._older = 0
         if standing.position is not None and int(standing.position) < self.last:
             self.last = int(standing.position)
-            self.failed(now_ns)
+            self._later(now_ns)
             return []
         assert self._fetched is not None
         self.last = self._fetched.last_id
@@ -218,6 +225,11 @@ class RangedBook:
         events = [*lost, self._whole(now_ns), *(self._say(*each) for each in waiting)]
         self._compare_at = now_ns + QUIET_NS
         return [*events, self._session.status(self.key, "live", self._why)]
+
+    def _later(self, now_ns: int) -> None:
+        self._fetched = None
+        self._fetch_at = now_ns + self._retry_ns
+        self._retry_ns = min(2 * self._retry_ns, _LONGEST_RETRY_NS)
 
     def _compare(self, now_ns: int) -> list[Wanted]:
         """Quiet books and deaf ones look the same from here."""

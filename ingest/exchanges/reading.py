@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from msgspec import structs
+
 from ingest.contract.events import Delta, Event, Snapshot, Ticker, Trade
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.book import Level
@@ -39,6 +41,11 @@ class EachTrade:
     def trade(self, trade_id: int, trade: Trade, _now_ns: int) -> Sequence[Event]:
         """As it comes."""
         return (Event(self._key, str(trade_id), trade, "dense", str(trade_id)),)
+
+    def trades(self, first: int, last: int, trade: Trade, _now_ns: int) -> Sequence[Event]:
+        """Those of these ids, as one."""
+        whole = structs.replace(trade, count=last - first + 1)
+        return (Event(self._key, str(last), whole, "dense", str(first)),)
 
 
 class EachTicker:

@@ -1,7 +1,7 @@
 """What we say on a socket: evenly spaced, in batches, and each answered in time or the connection is given up."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct, structs
 
@@ -19,8 +19,19 @@ class Request(Struct, frozen=True):
 class Requests:
     """The messages that wait to go, and those that wait for an answer."""
 
-    def __init__(self, *, names_per_message: int, every_ns: int, answered_within_ns: int) -> None:
+    def __init__(
+        self,
+        *,
+        names_per_message: int,
+        every_ns: int,
+        answered_within_ns: int,
+        kind_of: Callable[[str], str] = lambda _: "",
+        in_turn: bool = False,
+    ) -> None:
+        """A message is about names of one kind. `in_turn` where answers do not say to what: each awaits its own."""
+        self._in_turn = in_turn
         self._names_per_message = names_per_message
+        self._kind_of = kind_of
         self._every_ns = every_ns
         self._answered_within_ns = answered_within_ns
         self._waiting: deque[Request] = deque()
@@ -30,11 +41,13 @@ class Requests:
 
     def add(self, method: str, names: Iterable[str]) -> None:
         """Say this as soon as the spacing allows."""
-        rest = list(names)
-        while rest:
-            batch, rest = rest[: self._names_per_message], rest[self._names_per_message :]
-            self._count += 1
-            self._waiting.append(Request(self._count, method, tuple(batch)))
+        kinds: dict[str, list[str]] = {}
+        for name in names:
+            kinds.setdefault(self._kind_of(name), []).append(name)
+        for rest in kinds.values():
+            for i in range(0, len(rest), self._names_per_message):
+                self._count += 1
+                self._waiting.append(Request(self._count, method, tuple(rest[i : i + self._names_per_message])))
 
     def ask(self, method: str) -> None:
         """Say this, about no names in particular."""
@@ -46,11 +59,21 @@ class Requests:
         for sent_ns, request in self._sent.values():
             if now_ns >= sent_ns + self._answered_within_ns:
                 raise Reconnect(f"no answer to {request.method} of {len(request.names)} names")
-        if self._waiting and now_ns >= self._next_ns:
+        if self._may_go and now_ns >= self._next_ns:
             request = self._waiting.popleft()
             self._sent[request.id] = (now_ns, request)
             self._next_ns = now_ns + self._every_ns
             yield request
+
+    @property
+    def newest(self) -> Request | None:
+        """Of those that wait for an answer, the last one said."""
+        return next((request for _, request in reversed(self._sent.values())), None)
+
+    def sent(self, request_id: int) -> Request | None:
+        """The request of this id that waits for an answer, as far as it does."""
+        _, request = self._sent.get(request_id, (0, None))
+        return request
 
     def answered(self, request_id: int) -> Request | None:
         """The request that this answers, None for one we never made."""
@@ -69,11 +92,11 @@ class Requests:
             del self._sent[request_id]
         return structs.replace(request, names=(name,))
 
-    def open(self, method: str) -> bool:
-        """Whether such a request waits to go, or for an answer."""
-        return any(r.method == method for r in (*self._waiting, *(request for _, request in self._sent.values())))
-
     def due(self) -> int:
         """When `ready` next has something to say."""
         overdue = min((sent_ns + self._answered_within_ns for sent_ns, _ in self._sent.values()), default=NEVER)
-        return min(overdue, self._next_ns) if self._waiting else overdue
+        return min(overdue, self._next_ns) if self._may_go else overdue
+
+    @property
+    def _may_go(self) -> bool:
+        return bool(self._waiting) and not (self._in_turn and self._sent)

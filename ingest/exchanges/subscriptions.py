@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from ingest.exchanges.exchange import NEVER, Reconnect
+from ingest.contract.keys import StreamKey
+from ingest.exchanges.exchange import NEVER, Notice, Reconnect
 from ingest.exchanges.requests import Request, Requests
 
 LOOK_EVERY_NS = 5_000_000_000
@@ -31,6 +32,11 @@ class Silent(NamedTuple):
     again: bool
     """Whether it was subscribed to once more since, and that did not help."""
 
+    def told_of(self, key: StreamKey) -> Notice:
+        """That the stream of this name is silent."""
+        reason = f"nothing comes of {self.name}" + (", also after it was subscribed to again" if self.again else "")
+        return Notice(key, "silent", reason, renew=self.again)
+
 
 class _Name(Struct):
     within_ns: int
@@ -40,15 +46,26 @@ class _Name(Struct):
     """Whether it ever was."""
     since_ns: int = 0
     tries: int = 0
+    heard: bool = False
+    """Whether anything ever came of it."""
 
 
 class Subscriptions:
     """The names of one connection. Messages go through `requests`, under the two methods."""
 
-    def __init__(self, requests: Requests, *, subscribe: str, unsubscribe: str) -> None:
+    def __init__(
+        self,
+        requests: Requests,
+        *,
+        subscribe: str = "subscribe",
+        unsubscribe: str = "unsubscribe",
+        begins: bool = False,
+    ) -> None:
+        """`begins` where each subscription begins with data, whatever the market does: behind that it may be quiet."""
         self._requests = requests
         self._subscribe = subscribe
         self._unsubscribe = unsubscribe
+        self._begins = begins
         self._names: dict[str, _Name] = {}
         self._heard: set[bytes] = set()
         self._refused = 0
@@ -114,9 +131,11 @@ class Subscriptions:
         found = []
         for name, known in self._names.items():
             if name in heard:
-                known.since_ns, known.tries = now_ns, 0
+                known.since_ns, known.tries, known.heard = now_ns, 0, True
             elif slept:
                 known.since_ns = now_ns
+            elif self._begins and known.heard:
+                continue
             elif known.state is State.CONFIRMED and now_ns >= known.since_ns + known.within_ns:
                 found.append(name)
         return self.again(found, now_ns)
@@ -126,12 +145,16 @@ class Subscriptions:
         found = [(name, known) for name in names if (known := self._names.get(name)) and known.tries < _TOLD]
         for _, known in found:
             known.since_ns, known.tries = now_ns, known.tries + 1
-        once_more = [name for name, known in found if known.tries < _TOLD]
-        self._requests.add(self._unsubscribe, once_more)
-        self._requests.add(self._subscribe, once_more)
-        for name in once_more:
-            self._names[name].state = State.DESIRED
+        self.renew([name for name, known in found if known.tries < _TOLD])
         return [Silent(name, again=known.tries == _TOLD) for name, known in found]
+
+    def renew(self, names: Sequence[str]) -> None:
+        """Subscribe to these once more, for what a subscription begins with."""
+        known = [name for name in names if name in self._names]
+        self._requests.add(self._unsubscribe, known)
+        self._requests.add(self._subscribe, known)
+        for name in known:
+            self._names[name].state = State.DESIRED
 
     @property
     def open(self) -> bool:

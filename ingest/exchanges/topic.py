@@ -6,7 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from ingest.contract.events import Event
-from ingest.exchanges.exchange import NEVER, Locate, Standing
+from ingest.exchanges.exchange import NEVER, Kept, Locate, Standing
 
 HOLD_NS = 250_000_000
 """How long a stream has to stand still before a hole in it is ours to fill: another writer may be about to."""
@@ -25,6 +25,12 @@ class TradesWanted(Struct, frozen=True):
     first: int | None
 
 
+class OlderTradesWanted(Struct, frozen=True):
+    """A page of the trades right before this id, by REST."""
+
+    before: int
+
+
 class CandlesWanted(Struct, frozen=True):
     """A page of candles that open at this time or later, by REST."""
 
@@ -35,12 +41,16 @@ class SubscriptionWanted(Struct, frozen=True):
     """Once more: nothing comes, although there is something."""
 
 
-Wanted = BookWanted | TradesWanted | CandlesWanted | SubscriptionWanted | Locate | Event
+Question = BookWanted | TradesWanted | OlderTradesWanted | CandlesWanted | SubscriptionWanted
+"""What the exchange is to be asked for, one way or another."""
+Wanted = Question | Locate | Event
 """An event is to be said as it is: it had to wait for its time."""
 
 
 class Topic(Protocol):
     """What a conversation asks of each of its streams. Answers to what it wants come by methods of its own."""
+
+    kept: Kept
 
     @property
     def position(self) -> str | None:
@@ -60,6 +70,9 @@ class Topic(Protocol):
 
     def refused(self, position: str | None, now_ns: int) -> Sequence[Event]:
         """The stream stands there, and does not take what was said behind that."""
+
+    def failed(self, reason: str, now_ns: int) -> Sequence[Event]:
+        """What was wanted of REST could not be had."""
 
     def closed(self, reason: str) -> Sequence[Event]:
         """Nothing is heard from now on."""

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import structs
 
-from ingest.contract.events import Candle, Event
+from ingest.contract.events import Event
 from ingest.contract.keys import StreamKey
-from ingest.exchanges.candles import BACKFILLED_CANDLES, Candles, Interval
+from ingest.exchanges.candles import BACKFILLED_CANDLES, Candles, Interval, flat
 from ingest.exchanges.exchange import NEVER, Standing
 from ingest.exchanges.session import Session
 from ingest.exchanges.topic import CandlesWanted, Wanted
@@ -22,6 +22,8 @@ class UnflaggedCandles:
 
     What lies between the two had no trades, and closes flat. If none is heard for a while, REST tells what has closed.
     """
+
+    kept = Candles.kept
 
     def __init__(self, key: StreamKey, session: Session, position: str | None) -> None:
         """`position` is as of Candles."""
@@ -135,17 +137,5 @@ def _flat(before: Interval, after: Interval, now_ns: int) -> Iterator[Interval]:
     """The intervals between the two; none if there are more than a hole is filled of, for it is registered then."""
     length_ms = before.end_ms + 1 - before.open_ms
     opens = range(before.end_ms + 1, after.open_ms, length_ms)
-    price = before.candle.close
     for open_ms in opens if len(opens) <= BACKFILLED_CANDLES else ():
-        candle = Candle(
-            open_ns=open_ms * _MS,
-            open=price,
-            high=price,
-            low=price,
-            close=price,
-            volume="0",
-            closed=True,
-            received_ns=now_ns,
-            trades=0,
-        )
-        yield Interval(candle, open_ms + length_ms - 1, "closed")
+        yield flat(open_ms, length_ms, before.candle.close, now_ns)

@@ -1,7 +1,8 @@
-"""What the janitor has done, as events on `md:{EX}:status`.
+"""What the janitor has done, and what has become of symbols, as events on `md:{EX}:status`.
 
-The script that trims writes a record of it in the same step, and the events are made of these records. So nothing goes
-untold if the janitor dies in between, and nothing is told twice: the record is the event's identity.
+Whoever trims, or writes down what an exchange trades, leaves a record of it in the same step, and the events are made
+of these records. So nothing goes untold if somebody dies in between, and nothing is told twice: the record is the
+event's identity.
 
 A group's loss does not stand in the stream that it is of: nothing is missing there to anybody else, and a gap would
 make every reader of a book start anew. The group itself meets a hole in `n` at that place.
@@ -15,6 +16,7 @@ from redis.asyncio import Redis
 
 from ingest.contract.append import SCRIPT, batch
 from ingest.contract.events import Body, Event, Gap, Status
+from ingest.contract.instruments import Listed
 from ingest.contract.keys import StreamKey, untold
 
 _DIGEST = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
@@ -47,13 +49,22 @@ def event(exchange: str, record: str) -> Event:
     - `gap`: a group has lost the entries `first_id`-`last_id` of a stream: those that it was not given, and if it was
       parked, those that it was given and did not acknowledge. A parked group's comes when it is unparked.
     - `status trimmed`: the hard cap was reached; what was trimmed, and the groups that had not acknowledged all of it.
+    - `status halted`, `trading` or `delisted`: what a symbol is from now on.
     """
     return Event(key=StreamKey(exchange, "status"), s=record, body=_body(record), rule="window")
+
+
+def symbol_record(now: Listed) -> str:
+    """Of a symbol whose status has changed."""
+    return f"{now.status} {now.symbol} {now.seen_ns} {now.native_status}"
 
 
 def _body(record: str) -> Body:
     kind, stream, *facts = record.split(" ")
     match kind:
+        case "halted" | "trading" | "delisted":
+            symbol, (_, *word) = stream, facts
+            return Status(state=kind, reason=f"{symbol} is {kind} (status {' '.join(word)})"[:_LONGEST], symbol=symbol)
         case "parked":
             _, quiet_ms, *name = facts
             reason = (

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from ingest.simulator.binance.exchange import Binance
+from ingest.simulator.coinbase.exchange import Coinbase
 from ingest.simulator.kraken.exchange import Kraken
 from ingest.simulator.market import Market
 from ingest.simulator.venue import Dialect
@@ -16,4 +17,4 @@ class Speaks(Protocol):
         """The whole exchange."""
 
 
-DIALECTS: Mapping[str, Speaks] = {"binance": Binance, "kraken": Kraken}
+DIALECTS: Mapping[str, Speaks] = {"binance": Binance, "coinbase": Coinbase, "kraken": Kraken}

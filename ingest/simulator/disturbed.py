@@ -153,6 +153,8 @@ class Disturbed:
             match playing.fault.kind:
                 case "refuse":
                     self._dialect.refused |= playing.keys
+                case "halt":
+                    self._halt()
                 case "series":
                     self._dialect.begin_anew()
                     self._books.clear()
@@ -167,6 +169,11 @@ class Disturbed:
             self._playing = [playing for playing in self._playing if not playing.done]
             refusing = (playing.keys for playing in self._playing if playing.fault.kind == "refuse")
             self._dialect.refused = set().union(*refusing)
+            self._halt()
+
+    def _halt(self) -> None:
+        halting = (playing.keys for playing in self._playing if playing.fault.kind == "halt")
+        self._dialect.halt({parse_key(key).symbol for keys in halting for key in keys})
 
     # Connections.
 

@@ -32,6 +32,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "checksum": Kind("a book's frame has a wrong checksum, where the dialect has any"),
     "silent": Kind("subscriptions are acknowledged, and nothing is told of the topic", 30),
     "refuse": Kind("subscriptions are refused", 30),
+    "halt": Kind("the list of instruments says that a symbol is halted", 30),
     "drop": Kind("connections are cut"),
     "stall": Kind("nothing is sent, and then all of it", 5),
     "half-open": Kind("connections that there are stay open and are dead"),
@@ -118,6 +119,8 @@ def aimed_at(fault: Fault, keys: Iterable[str], *, checksums: bool) -> frozenset
         raise BadFault(f"{kind} is of whole connections, not of a channel or a symbol")
     if kind == "series" and narrow:
         raise BadFault("series is of all ids, not of a channel or a symbol")
+    if kind == "halt" and fault.channel:
+        raise BadFault("halt is of symbols, not of a channel")
     if kind == "checksum" and not checksums:
         raise BadFault("there are no checksums in this dialect")
     channel = "orderbook" if kind in OF_BOOKS else fault.channel

@@ -1,7 +1,7 @@
 """A seeded market on a clock of its own: a crowd whose orders rest, go, and match, the same every time."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from random import Random
 from typing import NamedTuple
@@ -37,6 +37,8 @@ class Pair:
 
     def __init__(self, listing: Listing, random: Random, start_ns: int, series: int) -> None:
         self.listing = listing
+        self.halted = False
+        """Whether the exchange says that it takes no orders; what is told of the market goes on."""
         # Each series of ids begins below the one before: they span a factor of nine, and each is a sixteenth.
         self.book = Book(random.randrange(10_000_000_000, 90_000_000_000) >> 4 * series)
         self.bars = Bars(start_ns, listing.opening)
@@ -149,6 +151,11 @@ class Market:
         """All series of ids begin again, as if each symbol were listed anew."""
         for pair in self.pairs:
             pair.begin_anew()
+
+    def halt(self, symbols: Collection[str]) -> None:
+        """These are halted, and no others."""
+        for pair in self.pairs:
+            pair.halted = pair.listing.symbol in symbols
 
     def skip(self, by_ns: int) -> None:
         """Nothing happens for so long: for when the machine cannot keep up."""

@@ -143,11 +143,12 @@ async def simulated(
     rate: int = 200,
     seed: int = 1,
     series: int = 0,
+    host: str = "127.0.0.1",
     port: int = 0,
     ledger: Path | None = None,
     faults: Sequence[Fault] = (),
 ) -> AsyncIterator[SimulatedExchange]:
-    """One on 127.0.0.1, on a free port if `port` is 0, where `rate` things happen a second over all symbols.
+    """One on `host`, on a free port if `port` is 0, where `rate` things happen a second over all symbols.
 
     `exchange` is whose dialect it speaks. Raises BadFault for faults that it cannot have.
     """
@@ -160,7 +161,7 @@ async def simulated(
     with contextlib.ExitStack() as files:
         book = files.enter_context(Ledger(ledger)) if ledger else None
         running = SimulatedExchange(venue, book)
-        async with opened(running, port):
+        async with opened(running, port, host):
             yield running
 
 
@@ -175,24 +176,33 @@ async def simulate(
     rate: int,
     seed: int,
     series: int = 0,
+    host: str = "127.0.0.1",
     port: int,
     ledger: Path | None,
     faults: Sequence[Fault] = (),
 ) -> None:
     """A simulated exchange until `stop` is set; all that its ledger holds has then been sent."""
     async with simulated(
-        exchange, symbols=symbols, rate=rate, seed=seed, series=series, port=port, ledger=ledger, faults=faults
+        exchange,
+        symbols=symbols,
+        rate=rate,
+        seed=seed,
+        series=series,
+        host=host,
+        port=port,
+        ledger=ledger,
+        faults=faults,
     ) as running:
         log.info("simulated exchange", stream_url=running.stream_url, rest_url=running.rest_url)
         await running.run_until(stop)
 
 
 @contextlib.asynccontextmanager
-async def opened(exchange: SimulatedExchange, port: int) -> AsyncIterator[None]:
+async def opened(exchange: SimulatedExchange, port: int, host: str = "127.0.0.1") -> AsyncIterator[None]:
     """The exchange, open to clients. At the end its market rests first, then its connections end. Raises OSError."""
     server = await serve(
         exchange.receive,
-        "127.0.0.1",
+        host,
         port,
         process_request=exchange.answer,
         create_connection=Peer,

@@ -1,7 +1,7 @@
 """What an exchange is to the server that gives it sockets, and what a dialect is to the faults that play with it."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -119,6 +119,9 @@ class Dialect(Protocol):
 
     def miscounted(self, frame: Frame) -> bytes | None:
         """A frame with a wrong checksum. None if it has none."""
+
+    def halt(self, symbols: Collection[str]) -> None:
+        """These are halted, says the list of instruments, and no others."""
 
     def begin_anew(self) -> None:
         """Count all ids from lower ones."""

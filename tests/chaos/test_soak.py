@@ -21,7 +21,7 @@ def test_every_fault_of_the_plan_can_be_had_and_all_kinds_come_that_are_made_goo
     faults = [parse(text) for _ in range(500) for text in next_faults(random, KEYS)]
     for fault in faults:
         venue.strike(fault)
-    assert KINDS.keys() - {fault.kind for fault in faults} == {"crossed", "checksum", "series"}
+    assert KINDS.keys() - {fault.kind for fault in faults} == {"crossed", "checksum", "halt", "series"}
 
 
 def test_an_outage_lasts_from_the_loss_to_the_next_connection():

@@ -13,7 +13,7 @@ from consumers.append import append
 from ingest.contract import keys
 from ingest.contract.events import Event, Fill
 from ingest.contract.keys import StreamKey
-from tests.consumers.producing import BTC, blocked, put, reader, standing, take
+from tests.consumers.producing import BTC, ETH, blocked, put, reader, standing, take
 from tests.eventually import eventually
 
 NOBODY = "redis://:s3cret@127.0.0.1:1/0"
@@ -31,7 +31,9 @@ def consume(*arguments: str, url: str = NOBODY, **variables: str) -> tuple[int, 
     return result.exit_code, result.stdout, result.stderr
 
 
-@pytest.mark.parametrize("command", [("lag",), ("tail",), ("run", "bot"), ("run", "order"), ("run", "position")])
+@pytest.mark.parametrize(
+    "command", [("lag",), ("tail",), ("replay", "*"), ("run", "bot"), ("run", "order"), ("run", "position")]
+)
 def test_wrong_settings_are_a_line_each_and_nothing_connects(command):
     code, answer, said = consume(*command, CONSUMER_COUNT="0", CONSUMER_BLOCK_MS="long")
 
@@ -51,6 +53,28 @@ def test_a_place_to_begin_that_is_none_is_refused():
         "",
         "--from 'yesterday' is no place in a stream; expected 0, $ or an id as in 1767225600000-0\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("*", "--from", "yesterday"), "'yesterday' is no place in a stream; "),
+        (("*", "--speed", "fast"), "--speed 'fast' is no pace; "),
+        (("*", "--follow", "--to", "9"), "whoever follows "),
+        (("*", "--follow", "--speed", "1"), "at a speed of 1 "),
+        (("a:b:c:d",), "'a:b:c:d' names no streams; "),
+    ],
+)
+def test_a_replay_that_makes_no_sense_is_refused(arguments, said):
+    code, answer, words = consume("replay", *arguments)
+
+    assert (code, answer, words[: len(said)]) == (2, "", said)
+
+
+def test_streams_that_can_be_none_are_not_waited_for():
+    code, _, said = consume("tail", "a:b:c:d")
+
+    assert (code, said.partition(";")[0]) == (2, "'a:b:c:d' names no streams")
 
 
 def test_a_strategy_that_is_none_is_refused():
@@ -95,6 +119,41 @@ async def test_tail_prints_what_is_written_until_it_is_interrupted(redis, redis_
         f"binance trades BTC/USDT trade s={number} buy 0.5 @ 64000.10".split() for number in (1, 2)
     ]
     assert [json.loads(line)["data"]["received_ns"] for line in objects.splitlines()] == [1, 2]
+
+
+@pytest.mark.slow
+async def test_a_replay_is_byte_by_byte_what_it_was_and_ends(redis, redis_server):
+    await put(redis, BTC, range(1, 301))
+    await put(redis, ETH, range(1, 301))
+    ways = (("--json",), ("--json", "--from", "-15m", "--speed", "1000"), ("binance:trades:*",))
+    once, again, shown = [await answered(redis_server.url, "replay", "*:trades", *way) for way in ways]
+
+    assert (once == again, len(shown.splitlines())) == (True, 600)
+    assert [json.loads(line)["data"]["received_ns"] for line in once.splitlines()] == [*range(1, 301)] * 2
+
+
+@pytest.mark.slow
+async def test_a_replay_that_follows_says_when_it_is_live_and_ends_when_it_is_interrupted(redis, redis_server):
+    await put(redis, BTC, [1])
+    process = start(redis_server.url, "replay", "binance:trades:BTC/USDT", "--from", "-1h", "--follow", "--json")
+    await eventually(lambda: blocked(redis, "xread"))
+    await put(redis, BTC, [2])
+    lines = [json.loads(process.stdout.readline()) for _ in range(3)]
+    ended(process, signal.SIGINT)
+
+    assert ([line.get("s", line) for line in lines], process.returncode) == (
+        ["1", {"live": True, "replayed": 1}, "2"],
+        0,
+    )
+
+
+@pytest.mark.slow
+async def test_a_replay_of_nothing_says_so(redis, redis_server):
+    process = start(redis_server.url, "replay", "bybit")
+    answer, said = process.communicate(timeout=20)
+
+    words = "no stream has such a name; `consume tail` shows which there are\n"
+    assert (process.returncode, answer, said) == (1, "", words)
 
 
 @pytest.mark.slow

@@ -35,6 +35,7 @@ def make_worker(
     patience: Patience = QUICK,
     bound: int = 10_000,
     spill: Spill | None = None,
+    refresh_every_s: float = 300,
 ) -> Worker:
     """As the command makes it, for an exchange of ours."""
     limits, publisher = plenty(redis, name), Publisher(redis, name, bound=bound, spill=spill)
@@ -42,7 +43,16 @@ def make_worker(
     venue = EXCHANGES[name]()
     return Worker(
         venue,
-        selection=Selection(redis, venue, publisher, rest, symbols=symbols, channels=channels, every_s=0.1),
+        selection=Selection(
+            redis,
+            venue,
+            publisher,
+            rest,
+            symbols=symbols,
+            channels=channels,
+            every_s=0.1,
+            refresh_every_s=refresh_every_s,
+        ),
         stream_url=exchange.stream_url,
         patience=patience,
         publisher=publisher,

@@ -10,9 +10,11 @@ from redis.backoff import NoBackoff
 
 from deploy.local_redis import free_port, local_redis
 from ingest.doctor import Row, Verdict, _clock, _memory, _persistence, _version, look_at_exchange, look_at_redis
+from ingest.exchanges import EXCHANGES
 from ingest.exchanges.binance import Binance
 from ingest.rest import Rest
-from ingest.simulator.server import simulated_binance
+from ingest.simulator.dialects import DIALECTS
+from ingest.simulator.server import simulated
 from tests.end_to_end.running import plenty
 
 OK, WARNING, WRONG = Verdict.OK, Verdict.WARNING, Verdict.WRONG
@@ -67,7 +69,11 @@ async def test_no_redis_is_one_bad_row():
     assert [row.verdict for row in await look_at_redis(nobody)] == [WRONG]
 
 
+CHANNELS = ("trades", "ticker", "orderbook", "candles-1m")
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(EXCHANGES.keys() & DIALECTS.keys()))
 @pytest.mark.parametrize(
     ("symbols", "verdict", "found"),
     [
@@ -75,20 +81,21 @@ async def test_no_redis_is_one_bad_row():
         (["BTC/USDT", "BTC/EUR"], WRONG, "BTC/EUR is not traded, did you mean BTC/USDT?"),
     ],
 )
-async def test_an_exchange_that_is_there(redis, symbols, verdict, found):
-    async with simulated_binance(symbols=("BTC/USDT", "ETH/USDT"), rate=0) as exchange:
+async def test_an_exchange_that_is_there(redis, name, symbols, verdict, found):
+    async with simulated(name, symbols=("BTC/USDT", "ETH/USDT"), rate=0) as exchange:
         rest = Rest(exchange.rest_url, plenty(redis).weight)
-        rows = await look_at_exchange(Binance(), rest, exchange.stream_url, symbols)
-    assert [(row.what, row.verdict) for row in rows] == [
-        ("binance REST", OK),
-        ("binance WebSocket", OK),
-        ("binance clock", OK),
-        ("binance symbols", verdict),
+        rows = await look_at_exchange(EXCHANGES[name](), rest, exchange.stream_url, symbols, CHANNELS)
+    kinds = dict.fromkeys((row.what, row.verdict) for row in rows)  # of sockets there may be several
+    assert list(kinds) == [
+        (f"{name} REST", OK),
+        (f"{name} WebSocket", OK),
+        (f"{name} clock", OK),
+        (f"{name} symbols", verdict),
     ]
     assert rows[-1].found == found
 
 
 async def test_an_exchange_that_is_not_there(redis):
     rest = Rest(f"http://127.0.0.1:{free_port()}", plenty(redis).weight)
-    rows = await look_at_exchange(Binance(), rest, f"ws://127.0.0.1:{free_port()}", ["BTC/USDT"])
+    rows = await look_at_exchange(Binance(), rest, f"ws://127.0.0.1:{free_port()}", ["BTC/USDT"], CHANNELS)
     assert [(row.what, row.verdict) for row in rows] == [("binance REST", WRONG), ("binance WebSocket", WRONG)]

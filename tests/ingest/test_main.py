@@ -9,10 +9,15 @@ import sys
 import pytest
 
 from deploy.local_redis import LocalRedis, free_port
+from ingest.contract import keys
 from ingest.contract.append import SCRIPT, batch
 from ingest.contract.events import Event, Status
-from ingest.contract.keys import EXCHANGES, StreamKey
-from ingest.simulator.server import simulated_binance
+from ingest.contract.keys import StreamKey
+from ingest.exchanges import EXCHANGES
+from ingest.exchanges.symbols import UnknownSymbols
+from ingest.simulator.dialects import DIALECTS
+from ingest.simulator.server import simulated, simulated_binance
+from tests.end_to_end.running import make_worker
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.slow
@@ -156,7 +161,7 @@ async def test_an_audit_of_nothing_balances_and_one_without_redis_says_so(redis,
 async def test_an_audit_for_machines_says_the_same_and_ends_with_1_if_anything_is_unaccounted_for(redis, redis_server):
     key = StreamKey("binance", "status")
     statuses = [Event(key, f"x.{i}", Status(state="live", reason="start"), "window") for i in range(3)]
-    await redis.sadd(EXCHANGES, "binance")
+    await redis.sadd(keys.EXCHANGES, "binance")
     await redis.eval(SCRIPT, *batch("g", statuses).arguments())
     said = []
     for _ in range(2):
@@ -194,6 +199,43 @@ async def test_symbols_are_listed_and_switched(redis, redis_server):
     assert ([(code, out) for code, out, _ in answers], control) == (
         [(0, "BTC/USDT\nETH/BTC\nETH/USDT\n"), (0, "ETH/BTC\n"), (0, ""), (2, "")],
         {b"ETH/BTC": b"on", b"BTC/USDT": b"on", b"ETH/USDT": b"off"},
+    )
+
+
+@pytest.mark.parametrize("name", sorted(EXCHANGES.keys() & DIALECTS.keys()))
+async def test_every_exchange_lists_its_symbols_with_or_without_redis(name: str):
+    async with simulated(name, symbols=("BTC/USDT", "ETH/USDT", "ETH/BTC"), rate=0) as exchange:
+        env = {"INGEST_REDIS_URL": f"redis://127.0.0.1:{free_port()}", "INGEST_REST_URL": exchange.rest_url}
+        code, out, _ = await said("symbols", name, "--quote", "usdt", **env)
+    assert (code, out) == (0, "BTC/USDT\nETH/USDT\n")
+
+
+@pytest.mark.parametrize("name", sorted(EXCHANGES.keys() & DIALECTS.keys()))
+async def test_of_every_exchange_a_wrong_symbol_ends_the_worker_with_near_names(redis, name: str):
+    async with simulated(name, symbols=("BTC/USDT", "ETH/USDT"), rate=0) as exchange:
+        with pytest.raises(UnknownSymbols, match=rf"{name}: BTC/USTD is not traded, did you mean BTC/USDT"):
+            await make_worker(redis, exchange, ("BTC/USTD",), name=name).run(asyncio.Event())
+
+
+async def test_the_doctor_looks_at_several_exchanges(redis_server):
+    async with simulated("kraken", symbols=("BTC/USDT",), rate=0) as exchange:
+        env = {
+            "INGEST_EXCHANGE": "kraken",
+            "INGEST_SYMBOLS": "BTC/USDT",
+            "INGEST_REDIS_URL": redis_server.url,
+            "INGEST_STREAM_URL": exchange.stream_url,
+            "INGEST_REST_URL": exchange.rest_url,
+        }
+        one = await said("doctor", "kraken", **env)
+        unknown = await said("doctor", "kraken", "nowhere", **env)
+    assert (
+        [line.split()[1] for line in one[1].splitlines()],
+        unknown[0],
+        "there is no exchange 'nowhere'" in unknown[2],
+    ) == (
+        ["redis", "persistence", "memory", *["kraken"] * 4],
+        2,
+        True,
     )
 
 

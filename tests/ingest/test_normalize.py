@@ -8,8 +8,10 @@ import pytest
 
 from ingest.contract.events import Candle, Delta, Snapshot, Ticker, Trade
 from ingest.exchanges.binance_reader import BinanceReader
+from ingest.exchanges.kraken_reader import KrakenReader
 from ingest.normalize import normalize
 from tests.ingest.exchanges.test_binance import BOOK_TICKER, DAY, DEPTH, FRAMES, KLINE, REST_BOOK, TRADE
+from tests.ingest.exchanges.test_kraken import DEMO_DELTA, DEMO_WHOLE
 
 SYMBOLS = {"BTCUSDT": "BTC/USDT"}
 STAMP, STAMP_NS = b"1795335330.2005\t", 1_795_335_330_200_500_000
@@ -95,6 +97,46 @@ def test_what_cannot_be_read_is_told_with_its_line_and_the_rest_is():
         ["trade"],
         [f"line {number}" for number in range(1, 6)],
     )
+
+
+AGGREGATE = (
+    b'{"stream":"nknusdt@aggTrade","data":{"e":"aggTrade","E":1633998523963,"s":"NKNUSDT","a":15683430,'
+    b'"p":"0.35280000","q":"58.00000000","f":19862788,"l":19862790,"T":1633998523963,"m":false,"M":true}}'
+)
+
+
+@pytest.mark.parametrize("frame", [AGGREGATE, bare(AGGREGATE)], ids=["combined", "bare"])
+def test_several_trades_in_one_are_told_as_that_and_named_by_the_last(frame):
+    (said,), wrong = lines(frame)
+    assert (said["s"], said["count"], said["price"], said["side"], wrong) == ("19862790", 3, "0.35280000", "buy", [])
+
+
+def kraken(*frames: bytes, raw: bool = False) -> tuple[list[dict], list[str]]:
+    said = list(normalize(KrakenReader({}, raw_books=raw), [STAMP + frame + b"\n" for frame in frames], ()))
+    return [json.loads(each.text) for each in said if not each.wrong], [each.text for each in said if each.wrong]
+
+
+def test_of_kraken_a_book_is_told_from_its_snapshot_on_and_a_checksum_that_is_wrong_ends_it():
+    change, wrong = DEMO_DELTA, DEMO_DELTA.replace(b"2525563957", b"2525563958")
+    said, told = kraken(change, DEMO_WHOLE, change, wrong, change)
+    assert ([line["type"] for line in said], told[-1], len(told)) == (
+        ["snapshot", "delta"],
+        "2 deltas are held: no snapshot that they join",
+        3,  # live, suspect
+    )
+    assert [line["type"] for line in kraken(change, wrong, DEMO_WHOLE, raw=True)[0]] == ["delta", "delta", "snapshot"]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b'[1664,{"a":[["10.1","5.0","1618678132.1"]],"c":"974947235"},"book-1000","WAVES/EUR"]',
+        b'{"event":"heartbeat"}',
+    ],
+)
+def test_of_krakens_older_protocol_it_is_said_that_it_is_not_read(frame):
+    _, (told,) = kraken(frame)
+    assert told.startswith("line 1: a frame of WebSocket v1; frames of v2 are read: ")
 
 
 @pytest.mark.parametrize("shown", [["BTC/USDT"], ["BTC-USDT"]])

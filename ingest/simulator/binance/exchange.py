@@ -1,6 +1,7 @@
 """The Binance dialect of a simulated market: who is told what, and when."""
 
 from collections import deque
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -104,6 +105,10 @@ class Binance:
     def miscounted(self, frame: Frame) -> bytes | None:
         """There are no checksums."""
         return None
+
+    def halt(self, symbols: Collection[str]) -> None:
+        """These are halted, and no others."""
+        self._market.halt(symbols)
 
     def begin_anew(self) -> None:
         """Count all ids from lower ones."""

@@ -173,7 +173,7 @@ def _symbol(listed: Listed) -> Any:
     listing = listed.pair.listing
     return {
         "symbol": listed.native,
-        "status": "TRADING",
+        "status": "HALT" if listed.pair.halted else "TRADING",
         "baseAsset": listing.base,
         "baseAssetPrecision": 8,
         "quoteAsset": listing.quote,

@@ -28,6 +28,8 @@ class Depth:
         self.levels = levels
         self.bids: Levels = {}
         self.asks: Levels = {}
+        self.updates = 0
+        """How many were told."""
         self.follow()
 
     def follow(self) -> Changed:

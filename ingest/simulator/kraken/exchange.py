@@ -2,14 +2,14 @@
 
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ingest.simulator.bars import SECOND_NS
 from ingest.simulator.book import Changes
 from ingest.simulator.kraken.depth import Depth
-from ingest.simulator.kraken.frames import MINUTES, Listed, at, envelope, number
+from ingest.simulator.kraken.frames import MINUTES, US, Listed, at, envelope, number
 from ingest.simulator.kraken.rest import NO_SUCH_PATH, Rest, in_trouble
 from ingest.simulator.kraken.session import Hearers, Session, Topic
 from ingest.simulator.ledger import Event
@@ -42,7 +42,6 @@ class Kraken:
         self._sessions: dict[Session, None] = {}
         self._connected = 0
         self._connects: deque[int] = deque(maxlen=CONNECTS)
-        self._updates = 0
         self._now_ns = start_ns
         self._second_ns = start_ns // SECOND_NS * SECOND_NS + SECOND_NS
         self._events: list[Event] = []
@@ -109,6 +108,10 @@ class Kraken:
             return None
         wrong = b'"checksum":%d' % ((int(found[1]) + 1) % (1 << 32))
         return frame.text[: found.start()] + wrong + frame.text[found.end() :]
+
+    def halt(self, symbols: Collection[str]) -> None:
+        """These are halted, and no others."""
+        self._market.halt(symbols)
 
     def begin_anew(self) -> None:
         """Count all ids from lower ones: of trades, for books have none."""
@@ -194,8 +197,8 @@ class Kraken:
                 continue
             bids, asks = depth.follow()
             if bids or asks:
-                self._updates += 1
-                if self._updates % _TWICE_EVERY == 0:
+                depth.updates += 1
+                if depth.updates % _TWICE_EVERY == 0:
                     for side in (bids, asks):
                         side[:1] = [(price, lots + 1) for price, lots in side[:1]] + side[:1]
                 text = listed.booked("update", bids, asks, depth.checksum(), now_ns)
@@ -212,6 +215,7 @@ class Kraken:
             session.say(frame, self._now_ns)
 
     def _whole(self, topic: Topic) -> Frame | None:
+        """As of the moment before: what happens at this one is told behind it."""
         if topic.channel == "instrument":
             return Frame(envelope("instrument", "snapshot", self._instruments()))
         listed = self._hearers.listed[topic.symbol]
@@ -219,7 +223,7 @@ class Kraken:
             case "trade":
                 return listed.traded("snapshot", listed.pair.trades(None, _SNAPSHOT_TRADES))
             case "ticker":
-                return listed.ticked("snapshot", self._now_ns)
+                return listed.ticked("snapshot", self._now_ns - US)
             case "book":
                 depth = self._depths.setdefault(topic, Depth(listed, int(topic.detail)))
                 text = listed.booked("snapshot", depth.bids.items(), depth.asks.items(), depth.checksum(), self._now_ns)
@@ -227,7 +231,7 @@ class Kraken:
         interval = next(interval for interval, minutes in MINUTES.items() if minutes == topic.detail)
         bars = [*listed.pair.bars.closed(interval)[-_SNAPSHOT_BARS:], listed.pair.bars.current(interval)]
         data = [listed.candle_data(interval, bar) for bar in bars if bar.trades]
-        return Frame(envelope("ohlc", "snapshot", data, timestamp=at(self._now_ns))) if data else None
+        return Frame(envelope("ohlc", "snapshot", data, timestamp=at(self._now_ns - US))) if data else None
 
     def _instruments(self) -> dict[str, Any]:
         pairs = [_instrument(listed) for listed in self._listed.values()]

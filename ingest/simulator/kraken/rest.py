@@ -169,7 +169,7 @@ def _pair(listed: Listed, *, display: bool) -> Any:
         "ordermin": "0.00005",
         "costmin": "0.5",
         "tick_size": listed.price(1),
-        "status": "online",
+        "status": "cancel_only" if listed.pair.halted else "online",
     }
 
 

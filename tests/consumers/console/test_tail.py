@@ -5,6 +5,7 @@ import pytest
 
 from consumers import connect
 from consumers.console.tail import follow
+from consumers.patterns import Patterns
 from ingest.contract.keys import StreamKey
 from tests.consumers.cutting import cutting
 from tests.consumers.producing import BTC, ETH, blocked, entry_id, put
@@ -16,7 +17,7 @@ KRAKEN = StreamKey("kraken", "trades", "BTC/USD")
 async def tailed(redis, pattern, start, count, meanwhile=None):
     stopping = asyncio.Event()
     got = []
-    async with contextlib.aclosing(follow(redis, pattern, start, stopping)) as batches:
+    async with contextlib.aclosing(follow(redis, Patterns([pattern]), start, stopping)) as batches:
         async for entries in batches:
             got += [(entry.key, int(entry.fields[b"s"])) for entry in entries]
             if meanwhile:
@@ -32,10 +33,10 @@ async def tailed(redis, pattern, start, count, meanwhile=None):
     [
         ("md:*", [(BTC, 1), (BTC, 2), (ETH, 1), (KRAKEN, 1)]),
         ("md:{binance}:*", [(BTC, 1), (BTC, 2), (ETH, 1)]),
-        ("*:ETH-USDT", [(ETH, 1)]),
+        ("*:*:ETH/USDT", [(ETH, 1)]),
     ],
 )
-async def test_the_streams_are_those_whose_keys_match(redis, pattern, seen):
+async def test_the_streams_are_those_that_the_pattern_names(redis, pattern, seen):
     await put(redis, BTC, [1, 2])
     await put(redis, ETH, [1])
     await put(redis, KRAKEN, [1])

@@ -15,6 +15,7 @@ from ingest.contract import keys
 from ingest.contract.append import SCRIPT
 from ingest.contract.codec import MAX_BYTES, decode, encode
 from ingest.contract.events import MAX_LEVELS, Rule
+from ingest.contract.instruments import Listed
 from ingest.contract.keys import StreamKey, parse_key
 from tests.ingest.contract.bodies import TYPES
 
@@ -57,8 +58,10 @@ def test_a_type_has_exactly_the_fields_in_its_table(kind):
 @pytest.mark.parametrize("kind", TYPES, ids=TYPE_NAMES)
 def test_a_field_with_few_values_names_them_all(kind):
     said = {name.strip("`"): re.findall("`(.+?)`", unit) for name, _, unit, _ in rows(section(kind.__name__.lower()))}
-    fields = inspect.type_info(kind).fields
-    few = {field.name: list(field.type.values) for field in fields if isinstance(field.type, inspect.LiteralType)}
+    kinds = {field.name: getattr(field.type, "types", (field.type,)) for field in inspect.type_info(kind).fields}
+    few = {
+        name: list(each.values) for name, of in kinds.items() for each in of if isinstance(each, inspect.LiteralType)
+    }
     assert {name: sorted(values) for name, values in said.items() if values} == few
 
 
@@ -80,6 +83,11 @@ def test_an_example_is_an_entry_and_written_again_the_same(kind):
         key,
         list(fields),
     )
+
+
+def test_an_instrument_has_exactly_the_fields_in_its_table():
+    table = [(name.strip("`"), present == "always") for name, present, _ in rows(section("Instruments"))]
+    assert table == [(field.name, field.required) for field in inspect.type_info(Listed).fields]
 
 
 def test_no_type_is_left_out_and_none_is_made_up():

@@ -1,72 +1,152 @@
-"""What was emitted and what stands on the bus, compared by the oracle of the chaos runs."""
+"""What was emitted and what stands on the bus, compared by the oracle of the chaos runs, or by what has no ids."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import chain
+from typing import Any, NamedTuple
 
 from msgspec import structs
 
-from ingest.contract.codec import Entry
-from ingest.contract.events import Delta, Gap, Snapshot, Status
+from ingest.contract.codec import Entry, decode
+from ingest.contract.events import Candle as EntryOfCandle
+from ingest.contract.events import Gap, Trade
 from ingest.contract.keys import StreamKey
-from ingest.simulator.ledger import Candle, Change
+from ingest.simulator import ledger
+from ingest.simulator.ledger import Candle, Change, Struck
+from tests.chaos.chronicle import Past
 from tests.chaos.exchange import Depth, Truth, unsent
+from tests.chaos.losses import Finding
 from tests.chaos.oracle import Verdict, judge
+from tests.ingest.exchanges.content import book_by_content, hits
+from tests.ingest.exchanges.facts import FACTS
 from tests.ingest.exchanges.joined import SECOND, Joined
 
-SYMBOLS = {"binance": ("BTC/USDT", "ETH/USDT"), "kraken": ("BTC/USD", "ETH/USD")}
-"""What is played with on each exchange."""
 
-_CLOSES_WITHIN_NS = {"kraken": 10 * SECOND}
-"""After its end, where an exchange does not say that a candle is closed."""
+class Said(NamedTuple):
+    """What an exchange emitted of one stream while its ids went up."""
 
-Cut = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
+    emitted: Sequence[ledger.Event]
+    depth: Depth | None = None
+    """Of a book, as it was before the first change, or soon after it."""
 
 
 def verdict(joined: Joined, key: StreamKey) -> Verdict:
-    """On one stream. What the ledger says was not sent can be missing where ids do not tell: from tickers."""
-    source = _source(joined, key)
-    names = _Names(joined, key, source)
-    said = [
-        [structs.replace(record, s=names.of(record.s)) for record in life.emitted[str(key)]] for life in joined.lives
+    """On one stream of a run."""
+    lives = [Said(life.emitted[str(key)], life.depths.get(str(key))) for life in joined.lives]
+    closed = _closed(joined, key) if key.interval else ()
+    return judged(key, joined.past(key.channel, key.symbol), lives, joined.struck, closed)
+
+
+def judged(
+    key: StreamKey, past: Past, lives: Sequence[Said], struck: Sequence[Struck], closed: Sequence[Candle] = ()
+) -> Verdict:
+    """On what stands in a stream. `closed` are the candles that can be expected by now.
+
+    What the ledger says was not sent may be missing where nothing tells: from tickers, and where no ids do.
+    """
+    facts = FACTS[key.exchange]
+    entries = [decode(*raw) for chapter in past.chapters for raw in chapter.entries]
+    emitted = [*chain.from_iterable(life.emitted for life in lives)]
+    missed = unsent(struck)[str(key)]
+    if changes := [event for event in emitted if isinstance(event, Change)]:
+        assert lives[0].depth is not None
+        words = book_by_content(entries, lives[0].depth, changes, hits(struck, str(key)), proves=facts.proves_books)
+        return _verdict(key, emitted, entries, [("wrong", each) for each in words])
+    if key.channel == "trades" and not facts.numbers_trades:
+        return _verdict(key, emitted, entries, [*trades_by_time(entries, emitted, missed)])
+    if key.interval and facts.closes_as_heard:
+        last = _heard_last(emitted, missed)
+        lives = [Said(_as_heard(life.emitted, last, entries)) for life in lives]
+        closed = _as_heard(closed, last, entries)
+    names = _Names(entries if key.channel == "ticker" and facts.coarse_tickers else ())
+    named = [[structs.replace(event, s=names.of(event.s)) for event in life.emitted] for life in lives]
+    missed = {names.of(s) for s in missed}
+    truths = [Truth(events, life.depth, (), missed) for events, life in zip(named, lives, strict=True)]
+    truths[0] = structs.replace(truths[0], candles=closed)
+    return judge(str(key), past, truths)
+
+
+def trades_by_time(
+    entries: Sequence[Entry], emitted: Sequence[ledger.Event], missed: Collection[str]
+) -> Iterator[Finding]:
+    """What is wrong with trades whose ids have no order: each is there once, or its time is registered as lost."""
+    there: dict[str, Trade] = {}
+    spans = [entry.event for entry in entries if isinstance(entry.event, Gap) and entry.event.from_ns is not None]
+    newest_ns = 0
+    for entry in entries:
+        if not isinstance(entry.event, Trade):
+            continue
+        if entry.s in there:
+            yield "doubled", f"trade {entry.s} comes twice"
+        at_ns = entry.event.exchange_ns or 0
+        if at_ns < newest_ns and not entry.late:
+            yield "inverted", f"trade {entry.s} stands behind a later one"
+        newest_ns = max(newest_ns, at_ns)
+        there[entry.s] = entry.event
+    said = {event.s: event for event in emitted if isinstance(event, ledger.Trade)}
+    for s, trade in said.items():
+        lost = s in missed or any(_covers(span, trade.exchange_ns) for span in spans)
+        if s not in there and not lost:
+            yield "lost", f"trade {s} was emitted and is not in the stream"
+        elif s in there and not _same(there[s], trade):
+            yield "wrong", f"trade {s} was {trade}, the entry says {there[s]}"
+    yield from (("wrong", f"trade {s} was never emitted") for s in there.keys() - said.keys())
+
+
+def _covers(span: Gap, ns: int) -> bool:
+    return (span.from_ns or 0) <= ns <= (span.to_ns or 0)
+
+
+def _same(entry: Trade, said: ledger.Trade) -> bool:
+    return all(getattr(entry, name) == getattr(said, name) for name in ("price", "amount", "side", "exchange_ns"))
+
+
+def _heard_last(emitted: Iterable[ledger.Event], missed: Collection[str]) -> dict[int, Candle]:
+    """By the time at which they open, the candles of which the end was kept back, as they were before."""
+    heard: dict[int, Candle] = {}
+    astray: set[int] = set()
+    for said in emitted:
+        if isinstance(said, Candle) and not said.closed and said.s in missed:
+            astray.add(said.open_ns)
+        elif isinstance(said, Candle) and not said.closed:
+            astray.discard(said.open_ns)
+            heard[said.open_ns] = said
+    return {open_ns: candle for open_ns, candle in heard.items() if open_ns in astray}
+
+
+def _as_heard(candles: Sequence[ledger.Event], last: Mapping[int, Candle], entries: Sequence[Entry]) -> list[Any]:
+    """Those that closed as they were heard last are right to have done so."""
+    volumes = {entry.s: Decimal(entry.event.volume) for entry in entries if isinstance(entry.event, EntryOfCandle)}
+    return [
+        structs.replace(heard, s=said.s, first=said.first, closed=True)
+        if isinstance(said, Candle)
+        and said.closed
+        and (heard := last.get(said.open_ns))
+        and volumes.get(said.s) == Decimal(heard.volume)
+        else said
+        for said in candles
     ]
-    depths = [life.depths.get(str(key)) for life in joined.lives]
-    if any(isinstance(record, Change) for records in said for record in records):
-        return _book(key, joined.entries(key.channel, key.symbol), depths[0], [c for part in said for c in part])
-    missed = {names.of(s) for s in unsent(joined.struck)[str(key)]}
-    lives = [Truth(records, depth, (), missed) for records, depth in zip(said, depths, strict=True)]
-    if key.interval:
-        lives = [Truth(said[0], None, _closed(joined, key)), *lives[1:]]
-    return judge(str(key), joined.past(key.channel, key.symbol), lives)
-
-
-def _source(joined: Joined, key: StreamKey) -> str:
-    """The reader's name of the source of tickers, where the exchange has none; empty where it has."""
-    sources = {entry.s.rpartition(".")[0] for entry in joined.entries("ticker", key.symbol) if entry.type == "ticker"}
-    return sources.pop() if key.exchange == "kraken" and key.channel == "ticker" and len(sources) == 1 else ""
 
 
 class _Names:
     """What the reader calls a ticker of an exchange that gives none a name: it may tell those of one µs apart."""
 
-    def __init__(self, joined: Joined, key: StreamKey, source: str) -> None:
-        self._source = source
+    def __init__(self, entries: Iterable[Entry]) -> None:
         self._said: dict[str, list[str]] = defaultdict(list)
-        for entry in joined.entries(key.channel, key.symbol) if source else ():
+        for entry in entries:
             if entry.type == "ticker":
                 self._said[entry.s[:-3]].append(entry.s)
 
     def of(self, s: str) -> str:
-        if not self._source:
-            return s
-        name = f"{self._source}.{s.rpartition('.')[2]}"
-        said = self._said[name[:-3]]
-        return said.pop(0) if said else name
+        said = self._said[s[:-3]]
+        return said.pop(0) if said else s
 
 
 def _closed(joined: Joined, key: StreamKey) -> list[Candle]:
     pair = next(pair for pair in joined.market.pairs if pair.listing.symbol == key.symbol)
     price, amount = pair.listing.price, pair.listing.amount
+    within_ns = int(FACTS[key.exchange].closes_within_s * SECOND)
     return [
         Candle(
             key=str(key),
@@ -81,83 +161,19 @@ def _closed(joined: Joined, key: StreamKey) -> list[Candle]:
             closed=True,
         )
         for bar in pair.bars.closed(key.interval)
-        if bar.end_ns + _CLOSES_WITHIN_NS.get(key.exchange, 0) <= joined.now_ns
+        if bar.end_ns + within_ns <= joined.now_ns
     ]
 
 
-def _book(key: StreamKey, entries: Sequence[Entry], start: Depth | None, changes: Sequence[Change]) -> Verdict:
-    assert start is not None
-    words = tuple(book_by_content(entries, start, changes))
-    gaps = sum(isinstance(entry.event, Gap) for entry in entries)
+def _verdict(
+    key: StreamKey, emitted: Sequence[ledger.Event], entries: Sequence[Entry], findings: Sequence[Finding]
+) -> Verdict:
+    found = Counter(kind for kind, _ in findings)
     return Verdict(
         key=str(key),
-        emitted=len(changes),
+        emitted=len(emitted),
         entries=len(entries),
-        gaps=gaps,
-        lost=0,
-        doubled=0,
-        inverted=0,
-        unfounded=0,
-        wrong=len(words),
-        words=words[:8],
+        gaps=sum(isinstance(entry.event, Gap) for entry in entries),
+        words=tuple(words for _, words in findings)[:8],
+        **{column: found[column] for column in ("lost", "doubled", "inverted", "unfounded", "wrong")},
     )
-
-
-def book_by_content(entries: Sequence[Entry], start: Depth, changes: Sequence[Change]) -> Iterator[str]:
-    """What is wrong with a book whose updates have no names at the exchange.
-
-    After each entry a reader has the exchange's book as it once was, cut: after a delta, as it was next; after a
-    snapshot, as it was then or later, and later only if in between it was said that the book is not up to date.
-    """
-    depth = next((entry.event.depth or len(entry.event.bids) for entry in entries if entry.type == "snapshot"), 0)
-    states = list(_states(start, changes, depth))
-    at, told, book = -1, True, None
-    for entry in entries:
-        match entry.event:
-            case Snapshot() as whole:
-                book = _applied(({}, {}), whole, depth)
-                found = next((i for i in range(max(at, 0), len(states)) if states[i] == book), None)
-                if found is None:
-                    yield f"snapshot {entry.s} was never the exchange's book behind {at}"
-                elif found > at and not told:
-                    yield f"snapshot {entry.s} leaves out {found - at} states, and nothing tells of that"
-                at, told = at if found is None else found, False
-            case Delta() as delta if book is not None:
-                at, book = at + 1, _applied(book, delta, depth)
-                if at >= len(states) or states[at] != book:
-                    yield f"after delta {entry.s} the book is not what the exchange's was next"
-                    return
-            case Gap():
-                told = True
-            case Status(state=state) if state in ("suspect", "stale"):
-                told = True
-    if at != len(states) - 1:
-        yield f"the last {len(states) - 1 - at} of {len(states)} states are not there"
-
-
-def _states(start: Depth, changes: Sequence[Change], depth: int) -> Iterator[Cut]:
-    """The exchange's book, cut, each time that it was another."""
-    whole: Cut = (_numbers(start.bids.items()), _numbers(start.asks.items()))
-    before = _cut(whole, depth)
-    yield before
-    for change in changes:
-        whole = _applied(whole, change, 1 << 62)
-        now = _cut(whole, depth)
-        if now != before:
-            yield now
-        before = now
-
-
-def _applied(book: Cut, change: Snapshot | Delta | Change, depth: int) -> Cut:
-    sides = [{**side, **_numbers(levels)} for side, levels in zip(book, (change.bids, change.asks), strict=True)]
-    bids, asks = ({price: amount for price, amount in side.items() if amount} for side in sides)
-    return _cut((bids, asks), depth)
-
-
-def _cut(book: Cut, depth: int) -> Cut:
-    bids, asks = book
-    return dict(sorted(bids.items(), reverse=True)[:depth]), dict(sorted(asks.items())[:depth])
-
-
-def _numbers(levels) -> dict[Decimal, Decimal]:
-    return {Decimal(price): Decimal(amount) for price, amount in levels}

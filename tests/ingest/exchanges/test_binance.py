@@ -158,7 +158,7 @@ def test_a_candle_says_whether_it_is_closed(flag, closed, mark):
 
 def test_a_book_is_fetched_once_subscribed_and_said_once_joined():
     talk = conversation(BOOK)
-    opened = talk.receive(b'{"result":null,"id":1}', NOW)
+    opened = [*talk.receive(b'{"result":null,"id":1}', NOW), *talk.tick(NOW)]
     joined = talk.fetched("orderbook BTC/USDT", REST_BOOK, NOW)
     first = talk.receive(DEPTH, NOW)
     bids, asks = (("61240.00000000", "2.00000000"),), (("61251.00000000", "1.00000000"),)
@@ -178,13 +178,20 @@ def test_a_book_is_fetched_once_subscribed_and_said_once_joined():
 
 
 @pytest.mark.parametrize(
-    "answer", [b"{", b'{"lastUpdateId":1,"bids":[["NaN","1"]],"asks":[]}', FetchFailed(429, "slower")]
+    ("answer", "again_ns"),
+    [
+        (b"{", 1_000_000_000),
+        (b'{"lastUpdateId":1,"bids":[["NaN","1"]],"asks":[]}', 1_000_000_000),
+        (FetchFailed(500, "no"), 1_000_000_000),
+        (FetchFailed(429, "slower"), 10_000_000_000),
+    ],
 )
-def test_a_book_that_makes_no_sense_is_fetched_again(answer):
+def test_a_book_that_makes_no_sense_is_fetched_again(answer, again_ns):
     talk = conversation(BOOK)
     talk.receive(b'{"result":null,"id":1}', NOW)
+    asked = talk.tick(NOW)
     said = talk.fetched("orderbook BTC/USDT", answer, NOW)
-    assert (said, [type(output) for output in talk.tick(NOW + 1_000_000_000)]) == ([], [Fetch])
+    assert (said, talk.tick(NOW + again_ns - 1), talk.tick(NOW + again_ns)) == ([], [], asked)
 
 
 def alone(talk, key, position):
@@ -316,8 +323,8 @@ def test_a_ticker_without_its_24_hours_is_told_resubscribed_and_at_last_a_reason
                 talk.receive(b'{"result":null,"id":%d}' % msgspec.json.decode(output.text)["id"], now_ns)
     reason = "nothing comes of btcusdt@ticker"
     assert said == [
-        Send('{"method":"UNSUBSCRIBE","params":["btcusdt@ticker"],"id":2}'),
         Notice(TICKER, "silent", reason),
+        Send('{"method":"UNSUBSCRIBE","params":["btcusdt@ticker"],"id":2}'),
         Send('{"method":"SUBSCRIBE","params":["btcusdt@ticker"],"id":3}'),
         Notice(TICKER, "silent", f"{reason}, also after it was subscribed to again", renew=True),
     ]
@@ -332,10 +339,10 @@ def test_a_quiet_book_is_compared_and_one_that_is_behind_the_exchanges_is_deaf(s
     later = NOW + QUIET_NS
     talk.receive(b'{"result":[],"id":2}', NOW) if talk.tick(later - 1) else None
     asked = [output for output in talk.tick(later) if isinstance(output, Fetch)]
-    talk.fetched("comparison BTC/USDT", b'{"lastUpdateId":%d,"bids":[],"asks":[]}' % stands_at, later)
+    talk.fetched("orderbook BTC/USDT comparison", b'{"lastUpdateId":%d,"bids":[],"asks":[]}' % stands_at, later)
     told = [output for output in talk.tick(later + LATE_NS) if isinstance(output, Notice)]
     assert (asked, told) == (
-        [Fetch("/api/v3/depth", (("symbol", "BTCUSDT"), ("limit", "1")), 5, "comparison BTC/USDT")],
+        [Fetch("/api/v3/depth", (("symbol", "BTCUSDT"), ("limit", "1")), 5, "orderbook BTC/USDT comparison")],
         [Notice(BOOK, "silent", "nothing comes of btcusdt@depth@100ms")] if silent else [],
     )
 
@@ -375,7 +382,7 @@ def test_a_quiet_connection_is_asked_whether_it_still_lives():
     asked = talk.tick(NOW + 15_000_000_000)
     assert (asked, talk.receive(b'{"result":["btcusdt@trade"],"id":2}', NOW)) == (
         [Send('{"method":"LIST_SUBSCRIPTIONS","id":2}')],
-        (),
+        [],
     )
 
 

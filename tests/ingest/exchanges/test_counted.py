@@ -138,7 +138,7 @@ def test_a_session_that_the_stream_does_not_take_is_said_anew_behind_all_that_it
 
 def test_a_snapshot_is_said_again_when_the_changes_outweigh_it_and_never_within_ten_seconds():
     some, _ = book()
-    early = [len(some.delta(delta(), 0)) for _ in range(9)]
+    early = [len(some.delta(delta((("9", amount),)), 0)) for amount in "343434343"]
     late = some.delta(delta(), SNAPSHOT_EVERY_NS)
     again = whole(3, bids=(("9", "2"), ("8", "1")), at=SNAPSHOT_EVERY_NS, count=12)
     assert (early, late) == ([1] * 9, [said(3, 11, delta()), again])
@@ -307,3 +307,10 @@ def test_without_gaps_and_without_the_cut_the_property_above_would_fail(monkeypa
         without.setattr("ingest.exchanges.counted._removed", lambda _: [])
         with pytest.raises(AssertionError):
             play(pushed_out + again)
+
+
+def test_the_same_changes_once_more_are_not_said_and_still_have_to_fit():
+    some, _ = book()
+    change, other = delta((("9", "2"), ("9", "3"))), delta((("9", "4"),))
+    said = [len(some.delta(each, 1)) for each in (change, change, other, change)]
+    assert (said, some.delta(change, 2, wrong)[0].body.state) == ([1, 0, 1, 1], "suspect")

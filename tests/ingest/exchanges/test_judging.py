@@ -1,10 +1,14 @@
-"""The judge of books without ids, on books of two levels a side."""
+"""The judges of what has no ids; of books, on two levels a side."""
 
 from ingest.contract.codec import Entry
-from ingest.contract.events import Body, Delta, Gap, Snapshot, Status
+from ingest.contract.events import Body, Delta, Gap, Snapshot, Status, Trade
+from ingest.simulator import ledger
 from ingest.simulator.ledger import Change
 from tests.chaos.exchange import Depth
-from tests.ingest.exchanges.judging import book_by_content
+from tests.ingest.exchanges.content import NO_HITS, Hits, book_by_content
+from tests.ingest.exchanges.judging import trades_by_time
+
+MS = 1_000_000
 
 START = Depth(7, {"9.0": "1", "8.0": "1", "7.0": "5"}, {"10.0": "1", "11.0": "2"})
 
@@ -27,12 +31,12 @@ LATER = Snapshot(bids=(("8.0", "1"), ("7.0", "4")), asks=(("10.0", "3"), ("11.0"
 SUSPECT = Status(state="suspect", reason="a wrong checksum")
 
 
-def found(*bodies: Body) -> list[str]:
+def found(*bodies: Body, hit: Hits = NO_HITS, proves: bool = True) -> list[str]:
     entries = [
         Entry(id=f"{n}-0", type=type(body).__name__.lower(), n=n, g="g", s=f"s.{n}", event=body)
         for n, body in enumerate(bodies, 1)
     ]
-    return [words.split()[0] for words in book_by_content(entries, START, CHANGES)]
+    return [words.split()[0] for words in book_by_content(entries, START, CHANGES, hit, proves=proves)]
 
 
 def test_a_book_that_follows_is_right():
@@ -52,3 +56,45 @@ def test_what_is_left_out_in_silence_is_found():
 
 def test_what_never_was_is_found():
     assert found(SNAPSHOT, FIRST, SUSPECT, SNAPSHOT) == ["snapshot", "the"]
+
+
+def test_a_change_that_was_kept_back_may_be_passed_over_and_may_come_late():
+    passed = Delta(bids=(("9.0", "0"), ("7.0", "4")), asks=(), received_ns=2)
+    late = Delta(bids=(("7.0", "5"),), asks=(), received_ns=3)
+    again = Delta(bids=(("7.0", "4"),), asks=(("10.0", "3"),), received_ns=4)
+    assert found(SNAPSHOT, passed, THIRD) == ["after"]
+    assert found(SNAPSHOT, passed, THIRD, hit=Hits({"8"})) == []
+    assert found(SNAPSHOT, passed, late, again, hit=Hits({"8"})) == ["after"]
+    assert found(SNAPSHOT, passed, late, again, hit=Hits({"8"}, {"8"})) == []
+
+
+def test_a_book_that_nothing_proves_may_be_any_from_what_was_kept_back_until_it_is_right_again():
+    hit = Hits({"9"})
+    assert found(SNAPSHOT, FIRST, THIRD, hit=hit) == ["after"]
+    assert found(SNAPSHOT, FIRST, THIRD, hit=hit, proves=False) == ["the"]
+    assert found(SNAPSHOT, FIRST, THIRD, SUSPECT, LATER, hit=hit, proves=False) == []
+    assert found(SNAPSHOT, FIRST, THIRD, SECOND, hit=hit, proves=False) == []
+    assert found(SNAPSHOT, FIRST, THIRD, SECOND, hit=Hits({"11"}), proves=False) == ["after"]
+
+
+def trade(s: str, ms: int, price: str = "5", *, late: bool = False) -> Entry:
+    body = Trade(price=price, amount="1", side="buy", received_ns=1, exchange_ns=ms * MS)
+    return Entry(id="1-0", type="trade", n=1, g="g", s=s, event=body, late=late)
+
+
+def test_trades_whose_ids_have_no_order_are_there_once_or_their_time_is_registered():
+    said = [
+        ledger.Trade(key="k", s=s, first=s, price="5", amount="1", side="buy", exchange_ns=ms * MS)
+        for s, ms in (("a", 1), ("c", 2), ("b", 3))
+    ]
+    span = Gap(reason="unverifiable", from_ns=2 * MS, to_ns=3 * MS - 1)
+    gap = Entry(id="1-0", type="gap", n=1, g="g", s="x", event=span)
+    a, b, c = trade("a", 1), trade("b", 3), trade("c", 2)
+
+    def kinds(*entries: Entry, missed: tuple[str, ...] = ()) -> list[str]:
+        return [kind for kind, _ in trades_by_time(entries, said, missed)]
+
+    assert (kinds(a, c, b), kinds(a, gap, b), kinds(a, b, trade("c", 2, late=True))) == ([], [], [])
+    assert (kinds(a, b), kinds(a, b, missed=("c",)), kinds(a, gap)) == (["lost"], [], ["lost"])
+    assert (kinds(a, c, c, b), kinds(a, b, c)) == (["doubled"], ["inverted"])
+    assert (kinds(a, c, trade("b", 3, "6")), kinds(a, c, b, trade("d", 4))) == (["wrong"], ["wrong"])

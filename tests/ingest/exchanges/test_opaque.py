@@ -113,7 +113,7 @@ def test_an_exchange_that_does_not_answer_is_asked_four_times_and_then_the_stret
     some.trade(told(30), 0)
     answers = []
     for _ in range(4):
-        answers.append(some.failed(0))
+        answers.append(some.failed("no", 0))
         some.wants(some.due())
     assert (answers, some.trade(told(31), 0)) == ([[], [], [], [span(1, 10, 30), said(30)]], [said(31)])
 
@@ -174,7 +174,7 @@ class Writer:
             if isinstance(want, Locate):
                 self.bus.take(self.talk.located(self.bus.standing(), now_ns))
             elif fails:
-                self.bus.take(self.talk.failed(now_ns))
+                self.bus.take(self.talk.failed("no", now_ns))
             else:
                 rows = emitted[: len(emitted) - lag][-MOST:]
                 self.bus.take(self.talk.fetched(rows, MOST, now_ns))

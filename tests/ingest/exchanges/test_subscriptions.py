@@ -137,3 +137,28 @@ def test_what_speaks_again_may_fall_silent_again():
 
 def test_who_slept_has_yet_to_read_what_came():
     assert Listener().look(after_ns=3_600 * S, speaks=()) == []
+
+
+def test_what_begins_with_data_may_be_quiet_behind_that():
+    requests = Requests(names_per_message=A_MESSAGE, every_ns=1, answered_within_ns=NEVER)
+    subscriptions = Subscriptions(requests, subscribe="SUBSCRIBE", unsubscribe="UNSUBSCRIBE", begins=True)
+    subscriptions.want({"a": 10 * S, "b": 10 * S})
+    subscriptions.heard(b"a")
+    told: list[Silent] = []
+    for at_s in range(0, 60, 5):
+        Exchange().answer(requests, subscriptions, at_s * S)
+        told += subscriptions.silent(at_s * S)
+    assert told == [Silent("b", again=False), Silent("b", again=True)]
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=40))
+def test_a_message_is_about_names_of_one_kind(kinds):
+    requests = Requests(names_per_message=A_MESSAGE, every_ns=1, answered_within_ns=NEVER, kind_of=lambda name: name[0])
+    named = [f"{kind}{i}" for i, kind in enumerate(kinds)]
+    requests.add("SUBSCRIBE", named)
+    said = [request.names for i in range(len(named)) for request in requests.ready(i)]
+    assert [{name[0] for name in names} for names in said] == [{names[0][0]} for names in said]
+    assert (sorted(name for names in said for name in names), max(map(len, said), default=0) <= A_MESSAGE) == (
+        sorted(named),
+        True,
+    )

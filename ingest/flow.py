@@ -1,0 +1,55 @@
+"""Which streams flow over a connection: those that something was said of, and those that may be quiet."""
+
+from collections.abc import Iterable
+
+from ingest.contract.events import Event, Status
+from ingest.contract.keys import StreamKey
+
+_QUIET_NS = 3_000_000_000
+
+
+class Flow:
+    """Of one socket."""
+
+    def __init__(self) -> None:
+        self.unheard: set[StreamKey] = set()
+        """Of which nothing but states was said since the socket opened."""
+        self._refused: set[StreamKey] = set()
+        self._settled_ns = 0
+
+    def begin(self, streams: Iterable[StreamKey], now_ns: int) -> None:
+        """A socket opens, for these."""
+        self.unheard.clear()
+        self._refused.clear()
+        self.wait_for(streams, now_ns)
+
+    def wait_for(self, streams: Iterable[StreamKey], now_ns: int) -> None:
+        """These come as well."""
+        self.unheard.update(streams)
+        self._settled_ns = now_ns
+
+    def forget(self, streams: Iterable[StreamKey]) -> None:
+        """These are carried no longer."""
+        self.unheard.difference_update(streams)
+
+    def heard(self, event: Event) -> None:
+        """This was said."""
+        if not isinstance(event.body, Status):
+            self.unheard.discard(event.key)
+
+    def refuse(self, key: StreamKey) -> None:
+        """The exchange does not want to say this: there is nothing to wait for."""
+        self._refused.add(key)
+
+    def unsettled(self, now_ns: int) -> None:
+        """Some subscription does not stand yet."""
+        self._settled_ns = now_ns
+
+    def of(self, streams: Iterable[StreamKey], now_ns: int) -> list[StreamKey]:
+        """Those that flow. A book is never quiet: it is said even if it does not change, once it is whole."""
+        quiet = now_ns - self._settled_ns > _QUIET_NS
+        return [
+            key
+            for key in streams
+            if key not in self.unheard or key in self._refused or (quiet and key.channel != "orderbook")
+        ]

@@ -1,0 +1,57 @@
+"""What is really on the bus is what the AsyncAPI document says."""
+
+from decimal import Decimal
+
+import pytest
+
+from consumers import stored
+from consumers.append import append
+from consumers.book import Book
+from consumers.services.paper import Ticket, execute
+from ingest.contract.asyncapi import document
+from ingest.simulator.server import simulated_binance
+from tests.consumers.services.scene import NOW_NS, book, intent
+from tests.end_to_end.running import working
+from tests.eventually import eventually
+from tests.ingest.contract.described import problems
+from tests.ingest.contract.test_readme import TYPE_NAMES
+
+pytestmark = pytest.mark.slow
+SYMBOLS = ("BTC/USDT",)
+
+
+async def entries(redis):
+    return [
+        (str(key), entry_id, fields)
+        for key in await stored.streams(redis)
+        for entry_id, fields in await redis.xrange(str(key))
+    ]
+
+
+def services():
+    """What a bot and an order service write: an intent, its order, its fill."""
+    wish, whole = intent("i-1"), Book()
+    whole.apply(book(1).body)
+    ticket = Ticket(exchange="binance", symbol="BTC/USDT", intent=wish.body, now_ns=NOW_NS)
+    return [wish, *execute(ticket, whole, Decimal("0.001"))]
+
+
+async def test_every_entry_of_a_worker_and_of_services_is_described(redis):
+    async def changes():
+        return await redis.xlen("md:{binance}:orderbook:BTC-USDT") > 10
+
+    async def all_types():
+        return {fields[b"type"].decode() for _, _, fields in await entries(redis)} == set(TYPE_NAMES)
+
+    await append(redis, services())
+    async with simulated_binance(symbols=SYMBOLS, rate=300) as exchange, working(redis, exchange, SYMBOLS):
+        await eventually(changes)
+        await exchange.drop_all()
+        await eventually(all_types)
+
+    described = document("")
+    assert {
+        (key, entry_id): wrong
+        for key, entry_id, fields in await entries(redis)
+        if (wrong := problems(described, key, fields))
+    } == {}

@@ -27,6 +27,7 @@ from tests.chaos.chronicle import Past, Range, RawEntry
 from tests.chaos.endings import Part, excused, misplaced
 from tests.chaos.exchange import Truth
 from tests.chaos.losses import Finding, gaps_of_book, gaps_of_trades, lost_still, registry
+from tests.chaos.opaque import registered_windows, trades_by_time
 
 Fields = dict[bytes, bytes]
 
@@ -60,13 +61,15 @@ class Verdict(Struct, frozen=True, kw_only=True):
         return not (self.lost or self.doubled or self.inverted or self.unfounded or self.wrong)
 
 
-def judge(key: str, past: Past, lives: Sequence[Truth]) -> Verdict:
+def judge(key: str, past: Past, lives: Sequence[Truth], *, opaque: bool = False) -> Verdict:
     """What became of what was emitted, in each of the exchange's lives; where one ends and another begins is said.
 
-    But not of candles, for time goes on, nor of tickers, whose sources get new names.
+    But not of candles, for time goes on, nor of tickers, whose sources get new names, nor of trades that are `opaque`:
+    whose ids have no order.
     """
     channel = parse_key(key).channel
-    if channel not in ("trades", "orderbook"):
+    numbered = channel == "orderbook" or (channel == "trades" and not opaque)
+    if not numbered:
         candles = [candle for life in lives for candle in life.candles]
         unsent = {s for life in lives for s in (*life.unsent, *_overtaken(life))}
         lives = [Truth([record for life in lives for record in life.emitted], None, candles, unsent)]
@@ -79,16 +82,18 @@ def judge(key: str, past: Past, lives: Sequence[Truth]) -> Verdict:
         *_renamed(whole, past.witnessed),
         *chain.from_iterable(map(_holes, chapters)),
     ]
-    if channel in ("trades", "orderbook"):
-        findings += _registries(past, chapters)
     if channel == "ticker":
         findings += _tickers(whole, lives[0])
-    elif channel in ("trades", "orderbook"):
+    elif numbered:
+        findings += _registries(past, chapters)
         findings += _lives(channel, told, lives)
         findings += misplaced(_cut(chapters, lives), partial(_nearest, lives))
+    elif opaque:
+        findings += trades_by_time(chapters, lives[0].emitted)
+        findings += registered_windows(chapters, past.chapters)
     else:
         findings += _candles(told, lives[0].candles)
-    for life, part, raw in _parts(past, chapters, lives):
+    for life, part, raw in _parts(past, chapters, lives) if not opaque else ():
         findings += _sound(key, part, raw, lives[life])
     return Verdict(
         key=key,

@@ -334,3 +334,52 @@ CLOSED = Truth(
 )
 def test_of_candles_it_finds(entries, columns):
     assert found(CANDLES, entries, CLOSED) == columns
+
+
+def opaque(s, ms, *, late=False, **others):
+    body = Trade(
+        **{"price": "1.0", "amount": "2.0", "side": "buy", **others}, received_ns=1, exchange_ns=ms * 1_000_000
+    )
+    return entry(s, body, late=late)
+
+
+def window(first_ms, last_ms):
+    gap = Gap(reason="unverifiable", from_ns=first_ms * 1_000_000, to_ns=last_ms * 1_000_000 + 999_999)
+    return entry(f"session.{first_ms}", gap)
+
+
+TIMED = [("d", 3), ("a", 5), ("c", 5), ("b", 8), ("e", 9)]
+OPAQUE = Truth(
+    [
+        ledger.Trade(key=TRADES, s=s, first=s, price="1.0", amount="2.0", side="buy", exchange_ns=ms * 1_000_000)
+        for s, ms in TIMED
+    ]
+)
+D, A, C, B, E = (opaque(s, ms) for s, ms in TIMED)
+
+
+@pytest.mark.parametrize(
+    ("chapters", "registered", "columns"),
+    [
+        pytest.param([[D, A, C, B, E]], [], {}, id="all there"),
+        pytest.param([[D, C, A, B, E]], [], {}, id="two of one millisecond the other way round"),
+        pytest.param([[D, window(3, 8), B, E]], [(3, 8)], {}, id="in a window"),
+        pytest.param([[D, A, window(5, 8), B, E]], [(5, 8)], {}, id="one of a millisecond"),
+        pytest.param([[D, A, C, window(5, 8), B, E]], [(5, 8)], {}, id="a doubt, although nothing is missing"),
+        pytest.param([[D, window(3, 8), B, E, opaque("a", 5, late=True)]], [(3, 8)], {}, id="one that came late"),
+        pytest.param([[D, A, C], [A, C, B, E]], [], {}, id="written again after Redis forgot it"),
+        pytest.param([[D, A, B, E]], [], {"lost": 1}, id="one lost without a word"),
+        pytest.param([[D, window(3, 3), B, E]], [(3, 3)], {"lost": 2}, id="a window that says too little"),
+        pytest.param([[D, A, C, B, window(5, 8)]], [(5, 8)], {"lost": 1}, id="a window of another time"),
+        pytest.param([[D, window(2, 9), B, E]], [(2, 9)], {"unfounded": 1}, id="a window from where nothing is"),
+        pytest.param([[D, window(3, 8), B, E]], [], {"unfounded": 1}, id="a window that the server does not keep"),
+        pytest.param([[D, A, C, B, E, B]], [], {"doubled": 1, "inverted": 1}, id="one twice"),
+        pytest.param([[D, A, C, E, B]], [], {"inverted": 1}, id="one behind a later one"),
+        pytest.param([[D, A, C, opaque("b", 8, price="9"), E]], [], {"wrong": 1}, id="one altered"),
+        pytest.param([[D, A, C, B, E, opaque("x", 10)]], [], {"wrong": 1}, id="one that was never emitted"),
+    ],
+)
+def test_of_trades_whose_ids_have_no_order_it_finds(chapters, registered, columns):
+    past = Past([*(Chapter(raw(told)) for told in chapters[:-1]), Chapter(raw(chapters[-1]), registered)])
+    verdict = judge(TRADES, past, [OPAQUE], opaque=True)
+    assert {column: count for column in COLUMNS if (count := getattr(verdict, column))} == columns

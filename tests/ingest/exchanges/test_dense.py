@@ -28,8 +28,9 @@ def gap(count, first, last, reason):
     return Event(KEY, f"x.{count}", body, "gap", f"{first}-{last}")
 
 
-def restart(count, g, n, last):
-    return Event(KEY, f"x.{count}", Gap(reason="series_restart", after_g=g, after_n=n), "restart", f"{g} {n} {last}")
+def restart(count, g, n, last, first_lost):
+    body = Gap(reason="series_restart", first_id=str(first_lost), after_g=g, after_n=n)
+    return Event(KEY, f"x.{count}", body, "restart", f"{g} {n} {last}")
 
 
 def stands_at(position):
@@ -140,7 +141,7 @@ def test_an_exchange_that_counts_anew_begins_a_series_with_all_that_rest_knows_o
         [TradesWanted(None)],
         [TradesWanted(1)],
         [Locate(KEY)],
-        [restart(1, "g", 7, 1), said(2, backfilled=True), said(3), said(4), said(5)],
+        [restart(1, "g", 7, 1, 5001), said(2, backfilled=True), said(3), said(4), said(5)],
         NEVER,
     )
 
@@ -173,7 +174,7 @@ def test_a_series_begun_on_a_stream_that_moved_is_begun_again_where_it_began():
     begun = some.located(stands_at(6000), FAR_DOUBT_NS)
     missing = alone(some, 2, FAR_DOUBT_NS)
     assert (begun, missing, some.fetched([(3, TRADE)], 0)) == (
-        [restart(2, "g", 7, 2)],
+        [restart(2, "g", 7, 2, 6001)],
         [TradesWanted(3)],
         [said(3, backfilled=True), said(4, backfilled=True), said(5)],
     )

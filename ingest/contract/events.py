@@ -16,6 +16,9 @@ Levels = Annotated[tuple[tuple[str, str], ...], Meta(max_length=MAX_LEVELS)]
 
 Text = Annotated[str, Meta(max_length=256)]
 
+TimeInForce = Literal["gtc", "ioc", "post_only"]
+"""Good till canceled: it rests. Immediate or cancel: what is not filled at once ends. Post only: it never takes."""
+
 
 class _Body(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A body without its defaults: an absent field is unknown, never 0."""
@@ -124,11 +127,15 @@ class Intent(_Body, frozen=True):
     account: Text
     bot: Text
     side: Side
-    order_type: Literal["market", "limit"]
+    order_type: Literal["market", "limit", "cancel"]
     amount: Number
     decided_ns: int
     valid_until_ns: int
     price: Number | None = None
+    time_in_force: TimeInForce | None = None
+    """Of a limit order; `gtc` unless it says so."""
+    cancels: Text | None = None
+    """The intent whose order is to end; of a `cancel`, whose amount is "0"."""
 
 
 class Order(_Body, frozen=True):
@@ -164,7 +171,25 @@ class Fill(_Body, frozen=True):
     received_ns: int
 
 
-Body = Trade | Ticker | Candle | Snapshot | Delta | Gap | Status | Intent | Order | Fill
+class Position(_Body, frozen=True):
+    """What an account holds of one symbol after a change; sums in the quote currency."""
+
+    account: Text
+    quantity: Signed
+    """Below 0 it is short."""
+    average: Number
+    """What a unit of it cost; 0 if there is none."""
+    realized: Signed
+    fees: Annotated[tuple[tuple[Text, Signed], ...], Meta(max_length=16)]
+    """[currency, amount] of all that was paid so far; those in the quote currency are in `realized`."""
+    fills: int
+    """How many are in it."""
+    updated_ns: int
+    mark: Number | None = None
+    unrealized: Signed | None = None
+
+
+Body = Trade | Ticker | Candle | Snapshot | Delta | Gap | Status | Intent | Order | Fill | Position
 
 
 Rule = Literal[

@@ -3,7 +3,7 @@
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from math import inf
 from typing import Final
@@ -11,7 +11,6 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
-from ingest.contract.events import Event
 from ingest.contract.keys import StreamKey
 from ingest.contract.numbers import check
 from ingest.exchanges.best_audit import Best
@@ -52,6 +51,7 @@ from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.packing import pack
 from ingest.exchanges.ranged import RangedBook
 from ingest.exchanges.requests import Request, Requests
+from ingest.exchanges.routes import Hearer, Routes
 from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Silent, Subscriptions
 from ingest.exchanges.symbols import by_symbol
@@ -140,12 +140,11 @@ class BinanceVoice:
         self._instruments = instruments
         self._positions = positions
         self._session = session
-        self._routes: dict[bytes, Callable[[bytes, int], Sequence[Event]]] = {}
+        self._routes = Routes()
         self._requests = Requests(
             names_per_message=_NAMES_PER_MESSAGE, every_ns=_MESSAGE_EVERY_NS, answered_within_ns=_ACK_WITHIN_NS
         )
         self._subscriptions = Subscriptions(self._requests, subscribe="SUBSCRIBE", unsubscribe="UNSUBSCRIBE")
-        self._keys: dict[str, StreamKey] = {}
         self._renew_ns = NEVER
         self._ask_ns = NEVER
 
@@ -162,7 +161,7 @@ class BinanceVoice:
     def unsubscribe(self, streams: Sequence[StreamKey], now_ns: int) -> None:
         """Frames that are still on the way are not unknown, but unheard."""
         names = [name for key in streams for name in self._names(key)]
-        self._routes.update(dict.fromkeys((name.encode() for name in names), _unheard))
+        self._routes.let_go(names)
         for key in streams:
             self.topics.pop(key, None)
         self._subscriptions.drop(names)
@@ -172,10 +171,9 @@ class BinanceVoice:
         self._ask_ns = now_ns + _QUIET_NS
         if frame.startswith(_PREFIX):
             name = frame[len(_PREFIX) : frame.find(b'"', len(_PREFIX))]
-            route = self._routes.get(name)
-            if route is not None:
+            if name in self._routes:
                 self._subscriptions.heard(name)
-                return _hear(route, name, frame, now_ns)
+                return self._routes.hear(name, frame, now_ns)
         return self._other(frame, now_ns)
 
     def say(self, now_ns: int) -> Sequence[Output]:
@@ -242,29 +240,28 @@ class BinanceVoice:
         """The exchange's names of `key`, now routed to who understands their frames."""
         native, position = self._instruments[key.symbol].native, self._positions.get(key)
         names = self._names(key)
-        routes: list[Callable[[bytes, int], Sequence[Event]]]
+        hearers: list[Hearer]
         topic: Topic
         match key.channel:
             case "orderbook":
                 topic = RangedBook(key, self._session, position, audited=True)
-                routes = [Depth(native, topic).hear]
+                hearers = [Depth(native, topic).hear]
             case "trades":
                 topic = DenseTrades(key, self._session, position)
-                routes = [Trades(native, topic).hear]
+                hearers = [Trades(native, topic).hear]
             case "ticker":
                 topic = KnownTicker(key, self._session, position)
                 tickers = Tickers(native, topic)
-                routes = [tickers.hear_book, tickers.hear_day]
+                hearers = [tickers.hear_book, tickers.hear_day]
             case _:
                 topic = Candles(key, self._session, position)
-                routes = [Klines(native, topic).hear]
+                hearers = [Klines(native, topic).hear]
         self.topics[key] = topic
-        self._keys.update(dict.fromkeys(names, key))
-        self._routes.update(zip((name.encode() for name in names), routes, strict=True))
+        self._routes.open(key, dict(zip(names, hearers, strict=True)))
         return names
 
     def _silent(self, silent: Silent) -> Notice:
-        return silent.told_of(self._keys[silent.name])
+        return silent.told_of(self._routes.keys[silent.name])
 
     def _names(self, key: StreamKey) -> Sequence[str]:
         return _names(key, self._instruments[key.symbol].native.lower())
@@ -279,7 +276,7 @@ class BinanceVoice:
         if envelope.stream is not None:
             name = envelope.stream.encode()
             self._subscriptions.heard(name)
-            return _hear(self._routes.get(name, _unknown), name, frame, now_ns)
+            return self._routes.hear(name, frame, now_ns)
         return self._answer(envelope, frame, now_ns)
 
     def _answer(self, envelope: Envelope, frame: bytes, now_ns: int) -> Sequence[Output]:
@@ -290,15 +287,14 @@ class BinanceVoice:
             return self._refused(request, frame, now_ns)
         # A quiet symbol may send no diff for minutes, so the snapshot does not wait for one.
         names = self._subscriptions.confirmed(request, now_ns)
-        opened = [key for key in map(self._keys.__getitem__, names) if self._names(key)[0] in names]
-        return list(chain.from_iterable(self.topics[key].open(now_ns) for key in opened))
+        return list(chain.from_iterable(self.topics[key].open(now_ns) for key in self._routes.opened_by(names)))
 
     def _refused(self, request: Request, frame: bytes, now_ns: int) -> Sequence[Output]:
         """One bad name refuses its whole message: the others are asked for again."""
         if not request.names:
             raise Reconnect(f"{request.method} refused: {frame[:300]!r}", frame=frame)
         reason = frame[:200].decode(errors="replace")
-        bad = [self._keys[name] for name in self._subscriptions.refused(request, reason)]
+        bad = [self._routes.keys[name] for name in self._subscriptions.refused(request, reason)]
         self.unsubscribe(bad, now_ns)
         return [Notice(key, "refused", reason) for key in bad]
 
@@ -306,21 +302,6 @@ class BinanceVoice:
         texts = ((name, str(value)) for name, value in params.items() if value is not None)
         native = self._instruments[key.symbol].native
         return Fetch(path, (("symbol", native), *texts), weight, tag_of(key, about))
-
-
-def _hear(route: Callable[[bytes, int], Sequence[Event]], name: bytes, frame: bytes, now_ns: int) -> Sequence[Event]:
-    try:
-        return route(frame, now_ns)
-    except UNREADABLE as bad:
-        raise SkipFrame(str(bad), stream=name.decode(errors="replace"), frame=frame) from bad
-
-
-def _unheard(_frame: bytes, _now_ns: int) -> Sequence[Event]:
-    return ()
-
-
-def _unknown(_frame: bytes, _now_ns: int) -> Sequence[Event]:
-    raise ValueError("a stream that nobody subscribed to")
 
 
 def _names(key: StreamKey, native: str) -> Sequence[str]:

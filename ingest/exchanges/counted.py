@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
-from ingest.contract.events import Delta, Event, Levels, Snapshot
+from ingest.contract.events import MAX_LEVELS, Delta, Event, Levels, Snapshot
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.best_audit import Best, BestAudit
 from ingest.exchanges.book import Level
@@ -228,10 +228,11 @@ class CountedBook:
         return [*lost, whole, self._session.status(self.key, "live", self._why)]
 
     def _whole(self, book: SortedBook, exchange_ns: int | None, now_ns: int) -> Event:
-        bids, asks = book.levels()
+        bids, asks = book.levels(MAX_LEVELS)
+        depth = MAX_LEVELS if MAX_LEVELS in (len(bids), len(asks)) else self._depth
         self._changes = 0
         self._snapshot_ns = now_ns
-        body = Snapshot(bids=bids, asks=asks, received_ns=self._heard_ns, exchange_ns=exchange_ns, depth=self._depth)
+        body = Snapshot(bids=bids, asks=asks, received_ns=self._heard_ns, exchange_ns=exchange_ns, depth=depth)
         return self._say(body, now_ns)
 
     def _say(self, body: Snapshot | Delta, now_ns: int) -> Event:

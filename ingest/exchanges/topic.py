@@ -29,17 +29,32 @@ class TradesWanted(Struct, frozen=True):
     first: int | None
 
 
+class OlderTradesWanted(Struct, frozen=True):
+    """A page of the trades right before this id, by REST."""
+
+    before: int
+
+
 class CandlesWanted(Struct, frozen=True):
     """A page of candles that open at this time or later, by REST."""
 
     from_ms: int
 
 
+class CandlePartWanted(Struct, frozen=True):
+    """What was traded in [begin_ms, end_ms), the first part of an interval, by REST."""
+
+    begin_ms: int
+    end_ms: int
+
+
 class SubscriptionWanted(Struct, frozen=True):
     """Once more: nothing comes, although there is something."""
 
 
-Question = BookWanted | BestWanted | TradesWanted | CandlesWanted | SubscriptionWanted
+Question = (
+    BookWanted | BestWanted | TradesWanted | OlderTradesWanted | CandlesWanted | CandlePartWanted | SubscriptionWanted
+)
 """What the exchange is to be asked for, one way or another."""
 Wanted = Question | Locate | Event
 """An event is to be said as it is: it had to wait for its time."""

@@ -49,9 +49,9 @@ class Change(_Record, frozen=True):
 
 
 class Whole(_Record, frozen=True):
-    """A book as it stood right behind `s`. It is no event: it is where whoever follows the changes can begin.
+    """A book as it stood right before the event `s`. It is none itself: whoever follows the changes begins there.
 
-    There is one before the first change of each book, and another of those with ids when they begin anew.
+    There is one before the first change of each book, and another once ids have begun anew.
     """
 
     bids: Levels

@@ -125,7 +125,8 @@ class Joined:
         if stream is None:
             return Standing("-", 0)
         marks = sorted(Mark(*mark).of(source) for source, mark in stream.sources.items())
-        position = str(stream.last) if stream.last is not None else " ".join(marks) or None
+        newest = stream.newest_ms if stream.last is None else stream.last
+        position = " ".join(marks) or None if newest is None else str(newest)
         return Standing(stream.g, stream.n, position)
 
     def write(self, events: Sequence[Event]) -> list[tuple[StreamKey, str | None]]:

@@ -34,6 +34,6 @@ class Lives:
                 if entry.fault.startswith("series"):
                     self.lives.append(Life())
             case Whole(key=key):
-                self.lives[-1].depths[key] = Depth(int(entry.s), dict(entry.bids), dict(entry.asks))
+                self.lives[-1].depths[key] = Depth(int(entry.s) - 1, dict(entry.bids), dict(entry.asks))
             case _:
                 self.lives[-1].emitted[entry.key].append(entry)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.contract.events import Delta, Event, Gap, Snapshot, Status
+from ingest.contract.events import MAX_LEVELS, Delta, Event, Gap, Snapshot, Status
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.best_audit import EVERY_NS, Best
 from ingest.exchanges.counted import RETRY_NS, SNAPSHOT_EVERY_NS, SNAPSHOT_WITHIN_NS, CountedBook
@@ -355,3 +355,11 @@ def test_only_who_writes_a_book_looks_and_only_where_no_checksum_proves_it():
     spare, proved = audited(), book()[0]
     spare.disown()
     assert (spare.due(), proved.due()) == (NEVER, NEVER)
+
+
+def test_of_a_book_that_is_too_large_for_an_entry_the_best_levels_are_said_and_vouched_for():
+    some = CountedBook(KEY, Session("x"), None, None)
+    some.own(0)
+    bids = [(str(price), "1") for price in range(1, MAX_LEVELS + 10)]
+    whole = some.snapshot(bids, [("60000", "1")], None, 0)[0].body
+    assert (len(whole.bids), whole.bids[0], whole.depth) == (MAX_LEVELS, (str(MAX_LEVELS + 9), "1"), MAX_LEVELS)

@@ -18,6 +18,7 @@ SCRIPT = Path(__file__).with_suffix(".lua").read_text(encoding="utf-8")
 SHARES = 4
 """While Redis is away nobody knows of the others: each spends as if there were so many."""
 BAN_WITHOUT_TERM_S = 60.0
+PAUSE_WITHOUT_TERM_S = 5.0
 _ANSWER_WITHIN_S = 0.2
 _ASK_AGAIN_AFTER_S = 1.0
 _WORTH_A_WORD_S = 5.0
@@ -92,7 +93,8 @@ class Budget:
         if status in self._bans:
             await self.close(self._bans[status])
         elif status in (418, 429):
-            await self.close(float(retry_after) if retry_after.isdecimal() else BAN_WITHOUT_TERM_S)
+            term_s = BAN_WITHOUT_TERM_S if status == 418 else PAUSE_WITHOUT_TERM_S
+            await self.close(float(retry_after) if retry_after.isdecimal() else term_s)
 
     async def settle(self) -> None:
         """Return once no call to Redis is under way, which the client's time limits see to."""

@@ -5,6 +5,7 @@ https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from math import inf
 from typing import Final
 
 import msgspec
@@ -12,6 +13,7 @@ from msgspec import UNSET
 
 from ingest.contract.keys import StreamKey
 from ingest.contract.numbers import check
+from ingest.exchanges.best_audit import Best
 from ingest.exchanges.binance_frames import (
     Depth,
     Envelope,
@@ -20,6 +22,7 @@ from ingest.exchanges.binance_frames import (
     Trades,
     instrument,
     kline,
+    read_best,
     read_book,
     read_envelope,
     read_historical_trades,
@@ -53,7 +56,7 @@ from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Silent, Subscriptions
 from ingest.exchanges.symbols import by_symbol
 from ingest.exchanges.talk import UNREADABLE, Talk, tag_of
-from ingest.exchanges.topic import BookWanted, CandlesWanted, Question, Topic, TradesWanted
+from ingest.exchanges.topic import BestWanted, BookWanted, CandlesWanted, Question, Topic, TradesWanted
 
 INTERVALS: Final = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
 
@@ -73,8 +76,8 @@ _BOOK_LIMIT = 1_000
 _TRADES_LIMIT = 1_000
 _CANDLES_LIMIT = 1_000
 
-_COMPARISON = "comparison"
-"""What a book is asked for about, that is only compared."""
+_BEST, _COMPARISON = "best", "comparison"
+"""What a book is asked for about, of which only the best prices are compared, or the id."""
 _PREFIX = b'{"stream":"'
 
 
@@ -92,7 +95,9 @@ class Binance:
     single_writer = frozenset[str]()
     feeds: Mapping[str, Feed] = {
         "trades": Feed(DenseTrades.kept),
-        "orderbook": Feed(RangedBook.kept, also="a quiet book is compared by REST", depth=_BOOK_LIMIT),
+        "orderbook": Feed(
+            RangedBook.kept, also="a quiet book, and any one's best prices, are compared by REST", depth=_BOOK_LIMIT
+        ),
         "ticker": Feed(KnownTicker.kept),
         "candles": Feed(Candles.kept),
     }
@@ -199,6 +204,8 @@ class BinanceVoice:
         match question:
             case BookWanted(just_its_id=True):
                 return [self._fetch(key, "/api/v3/depth", 5, _COMPARISON, limit=1)]
+            case BestWanted():
+                return [self._fetch(key, "/api/v3/ticker/bookTicker", 2, _BEST)]
             case BookWanted():
                 return [self._fetch(key, "/api/v3/depth", 50, limit=_BOOK_LIMIT)]
             case TradesWanted():
@@ -213,6 +220,9 @@ class BinanceVoice:
         match self.topics[key]:
             case RangedBook() as book if about == _COMPARISON:
                 book.stands_at(read_book(answer).lastUpdateId, now_ns)
+            case RangedBook() as book if about == _BEST:
+                best = read_best(answer)
+                book.best(Best(float(best.bidPrice) or -inf, float(best.askPrice) or inf), now_ns)
             case RangedBook() as book:
                 whole = read_book(answer)
                 check(chain.from_iterable(chain(whole.bids, whole.asks)))
@@ -234,7 +244,7 @@ class BinanceVoice:
         topic: Topic
         match key.channel:
             case "orderbook":
-                topic = RangedBook(key, self._session, position)
+                topic = RangedBook(key, self._session, position, audited=True)
                 hearers = [Depth(native, topic).hear]
             case "trades":
                 topic = DenseTrades(key, self._session, position)

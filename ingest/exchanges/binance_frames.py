@@ -53,6 +53,13 @@ class BinanceBookTicker(Struct):
     A: Number
 
 
+class BinanceBest(Struct):
+    """`GET /api/v3/ticker/bookTicker`: the best prices; zero where there is none."""
+
+    bidPrice: Number  # noqa: N815 - the exchange's name
+    askPrice: Number  # noqa: N815
+
+
 class BinanceTicker(Struct):
     """`<symbol>@ticker`: a rolling window of 24 hours."""
 
@@ -188,6 +195,7 @@ _ticker_frame = msgspec.json.Decoder(_TickerFrame).decode
 _kline_frame = msgspec.json.Decoder(_KlineFrame).decode
 read_envelope = msgspec.json.Decoder(Envelope).decode
 read_book = msgspec.json.Decoder(BinanceBook).decode
+read_best = msgspec.json.Decoder(BinanceBest).decode
 read_historical_trades = msgspec.json.Decoder(list[BinanceHistoricalTrade]).decode
 read_klines = msgspec.json.Decoder(list[BinanceKlineRow]).decode
 read_instruments = msgspec.json.Decoder(BinanceInstruments).decode

@@ -64,6 +64,9 @@ class Facts(Struct, frozen=True, kw_only=True):
         return next((why for kind, why in self.cannot.items() if kind in (what, *what.split(":"))), None)
 
 
+_NO_OTHER_SIGN = "that trades are lost is all that tells that changes of its books may be, too"
+_FOUND_LATER = "nothing tells of a change that is lost alone but the best prices, every two minutes"
+
 FACTS: Mapping[str, Facts] = {
     "binance": Facts(
         symbols=("BTC/USDT", "ETH/USDT"),
@@ -122,9 +125,13 @@ FACTS: Mapping[str, Facts] = {
             "candles": "they are made of its trades, and of what strikes those",
         },
         otherwise={
+            "gap:trades": Otherwise(Outcome({"orderbook": AGAIN}), _NO_OTHER_SIGN),
+            "garble:trades": Otherwise(Outcome({"orderbook": AGAIN}), _NO_OTHER_SIGN),
+            "gap:orderbook": Otherwise(Outcome({}), _FOUND_LATER),
+            "reorder:orderbook": Otherwise(Outcome({}), _FOUND_LATER),
             "silent:trades": Otherwise(
-                Outcome({}, notices=("silent",) * 4),
-                "its heartbeat tells that there were trades; they and the candles come of the same",
+                Outcome({"orderbook": AGAIN * 4}, notices=("silent",) * 4),
+                "its heartbeat tells that there were trades; they and the candles come of the same. " + _NO_OTHER_SIGN,
             ),
             "silent:ticker": Otherwise(
                 Outcome({}, notices=("silent",) * 2), "its heartbeat tells that there were trades, and so tickers"

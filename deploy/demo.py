@@ -38,15 +38,15 @@ class Bus:
     """The processes of one demo, from the exchange to the services."""
 
     def __init__(self, folder: Path, redis_url: str, exchanges: tuple[str, ...], symbols: str, source: Source) -> None:
-        self.ledger = folder / "ledger.jsonl" if source == "simulated" else None
+        self.ledgers = [folder / f"{exchange}.jsonl" for exchange in exchanges] if source == "simulated" else []
         self.redis_url = redis_url
         self._simulators: list[Process] = []
         self._workers: list[Process] = []
-        for exchange in exchanges:
+        for i, exchange in enumerate(exchanges):
             env = {"INGEST_EXCHANGE": exchange, "INGEST_SYMBOLS": symbols, "INGEST_REDIS_URL": redis_url}
             if source != "live":
                 port = free_port()
-                said = ["--ledger", str(self.ledger)] if self.ledger else ["--replay", source]
+                said = ["--ledger", str(self.ledgers[i])] if self.ledgers else ["--replay", source]
                 arguments = ["--symbols", symbols, "--rate", RATE, "--port", str(port), *said]
                 simulate = Process(f"simulated {exchange}", folder, "ingest", "simulate", exchange, *arguments, env={})
                 self._simulators.append(simulate)
@@ -135,7 +135,7 @@ async def _watch(bus: Bus, redis: Redis, seconds: float, stopping: asyncio.Event
 
 async def _audit(bus: Bus) -> bool:
     """The proof, printed by the command that anybody can run; whether it balances."""
-    arguments = ["--ledger", str(bus.ledger)] if bus.ledger else []
+    arguments = [word for ledger in bus.ledgers for word in ("--ledger", str(ledger))]
     audit = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ingest", "audit", *arguments, env={**os.environ, "INGEST_REDIS_URL": bus.redis_url}
     )

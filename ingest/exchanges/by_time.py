@@ -30,6 +30,8 @@ class TradePages:
         """Whether it was for the first trades of all."""
         self._newest = False
         """Whether it was for the newest page."""
+        self._short = False
+        """Whether that had fewer than it could."""
         self._tries = 0
 
     def since(self, first: int) -> int | None:
@@ -46,7 +48,7 @@ class TradePages:
             return below.ns + int(share * (above.ns - below.ns)) - _MARGIN_NS
         if above is None:
             return None
-        since_ns = max(0, above.ns - self._way_back_ns(above, first) - _MARGIN_NS)
+        since_ns = 0 if self._short else max(0, above.ns - self._way_back_ns(above, first) - _MARGIN_NS)
         self._from_first = since_ns == 0
         return since_ns
 
@@ -61,8 +63,8 @@ class TradePages:
         has = bool(page) and page[0].id <= first <= page[-1].id
         jumps = self._below is not None and bool(page) and page[0].id > first
         passes = self._below is not None and bool(page) and any(row.id >= first for row in page)
-        from_first = self._from_first or (self._newest and len(page) < self._most)
-        none_older = from_first and bool(page) and page[0].id > first
+        self._short = self._newest and len(page) < self._most
+        none_older = self._from_first and bool(page) and page[0].id > first
         if has or stuck or jumps or passes or none_older or self._tries >= _MOST_TRIES:
             self._tries = 0
             return True

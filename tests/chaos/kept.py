@@ -120,10 +120,9 @@ def _shares(ages: Sequence[float]) -> tuple[float, ...]:
 def _closed(key: StreamKey, emitted: Iterable[object]) -> list[Candle]:
     """Those that can be expected to be there: the exchange went away soon after."""
     candles = [event for event in emitted if isinstance(event, Candle)]
-    if not candles:
-        return []
-    last_ns = max(int(each.s.partition(".")[2]) for each in candles if not each.closed)
-    within_ns = INTERVALS[key.interval or ""] + int(FACTS[key.exchange].closes_within_s * 1e9)
+    length_ns = INTERVALS[key.interval or ""] if candles else 0
+    last_ns = max((each.open_ns + length_ns * each.closed for each in candles), default=0)
+    within_ns = length_ns + int(FACTS[key.exchange].closes_within_s * 1e9)
     return [each for each in candles if each.closed and each.open_ns + within_ns <= last_ns]
 
 

@@ -187,9 +187,10 @@ class Connection:
     def _converse(self) -> Conversation:
         """A new connection is a new conversation, which goes on where the last one ended."""
         for refusal in () if self.standby else self._publisher.take_refusals(self.streams):
-            self._positions.pop(refusal.key, None)
             if refusal.last is not None:
                 self._positions[refusal.key] = refusal.last
+            elif refusal.key.channel != "ticker":  # a ticker's marks stand, if not all in the newest series
+                self._positions.pop(refusal.key, None)
         session = f"{self._session}.{self.counters.connects}"
         self._carried = self.streams
         self._told = {}

@@ -1,4 +1,4 @@
-"""The audit: emitted by the exchange = in the stream ∪ registered gaps; in the stream = effected ∪ pending ∪ unread."""
+"""The audit: emitted = in the stream ∪ registered gaps; in the stream = effected ∪ dead ∪ pending ∪ unread."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -71,8 +71,8 @@ async def _stream(redis: Redis, key: StreamKey, emitted: list[Record]) -> Stream
 
 async def _read(redis: Redis, key: StreamKey, emitted: list[Record]) -> tuple[StreamReport, int]:
     """What is written behind the moment of the first look is not looked at. With how many were trimmed until then."""
-    stream = Stream(key, emitted)
     page, newest, companions = await _look(redis, key)
+    stream = Stream(key, emitted, opaque=companions.opaque)
     for entry_id, fields in page:
         stream.read(entry_id, fields)
     if page:
@@ -87,10 +87,10 @@ async def _look(redis: Redis, key: StreamKey) -> tuple[Page, str, Companions]:
     async with redis.pipeline(transaction=True) as pipeline:
         pipeline.xrange(str(key), count=_FIRST_PAGE)
         pipeline.xinfo_stream(str(key))
-        pipeline.hmget(key.state, "g", "n", "last")
+        pipeline.hmget(key.state, "g", "n", "last", "newest")
         pipeline.zrange(key.gaps, 0, -1)
         pipeline.hget(key.retention, "trimmed_n")
-        page, facts, (g, n, last), gaps, trimmed = await at_once(pipeline)
+        page, facts, (g, n, last, newest), gaps, trimmed = await at_once(pipeline)
     facts = facts or NO_STREAM
     companions = Companions(
         added=facts["entries-added"],
@@ -99,6 +99,7 @@ async def _look(redis: Redis, key: StreamKey) -> tuple[Page, str, Companions]:
         g=(g or b"").decode(),
         n=int(n or 0),
         has_last=bool(last),
+        opaque=bool(newest),
         gaps=tuple(sorted(map(_range, gaps))),
     )
     return page, facts["last-generated-id"].decode(), companions
@@ -113,10 +114,10 @@ async def _groups(redis: Redis, exchange: str, streams: Sequence[str]) -> list[G
     needs: Mapping[bytes, bytes] = await command(redis, "HGETALL", keys.groups(exchange))
     on_streams: list[tuple[str, str]] = []
     for name in streams:
-        channel = parse_key(name).channel
-        # "candles" in the registry stands for every interval.
-        wanted = {channel, channel.partition("-")[0]}
-        on_streams += sorted((each.decode(), name) for each, channels in needs.items() if wanted & _words(channels))
+        key = parse_key(name)
+        on_streams += sorted(
+            (each.decode(), name) for each, words in needs.items() if keys.is_needed(key, words.decode().split())
+        )
     return await group_reports(redis, exchange, on_streams)
 
 
@@ -136,7 +137,3 @@ def _with_shares(report: StreamReport, living: Sequence[Figures], all_said: Mapp
     durable = [share.n for said in all_said.values() if (share := said.streams.get(report.key)) and share.g == report.g]
     tail = sum(share.tail for said in living if (share := said.streams.get(report.key)))
     return structs.replace(report, tail=tail, durable_n=max(durable, default=0))
-
-
-def _words(text: bytes) -> set[str]:
-    return set(text.decode().split())

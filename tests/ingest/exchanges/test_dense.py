@@ -198,6 +198,31 @@ def test_a_new_trade_ends_all_doubt():
     assert (some.trade(5001, TRADE, 0), some.due()) == ([said(5001)], NEVER)
 
 
+def test_what_the_exchange_says_it_has_is_fetched_although_nothing_follows_it():
+    some = trades("5")
+    some.stands_at(7, 3)
+    asked = alone(some, 5, 3)
+    filled = some.fetched([(6, TRADE), (7, TRADE)], 4)
+    assert (asked, filled, some.due()) == (
+        [TradesWanted(6)],
+        [said(6, backfilled=True), said(7, backfilled=True)],
+        NEVER,
+    )
+
+
+def test_what_the_exchange_says_it_has_may_have_come_from_another_writer():
+    some = trades("5")
+    some.stands_at(7, 3)
+    looks = [some.wants(3), some.located(stands_at(7), 3)]
+    assert (looks, some.due(), some.trade(8, TRADE, 4)) == ([[Locate(KEY)], []], NEVER, [said(8)])
+
+
+def test_a_new_stream_begins_behind_what_the_exchange_says_it_has():
+    fresh = trades()
+    fresh.stands_at(7, 3)
+    assert (fresh.trade(9, TRADE, 3), fresh.wants(3)) == ([], [Locate(KEY)])
+
+
 ids = st.permutations(range(1, 13))
 
 

@@ -20,6 +20,16 @@ class Taken(Exception):
     """What was in hand is another process's by now: it has the effect, this one must not."""
 
 
+class Fence(NamedTuple):
+    """By what Redis knows whether a process still owns a part of the streams."""
+
+    table: str
+    """Of leases."""
+    shard: int
+    owner: str
+    """Its name and the number that rises with each change of the owner."""
+
+
 Command = Sequence[str | bytes | int | float]
 """A command of Redis in words, as `("HINCRBY", key, field, 1)`; the second word is its one key."""
 
@@ -67,6 +77,8 @@ class Delivery(Struct, frozen=True, eq=False):
     """Redis has handed it out before: it may have been handled already, by this process or by one before it."""
     _arrival: object
     _holder: Holder
+    fence: Fence | None = None
+    """Where there are owners: what `append` needs to know so that nothing of an ex-owner's is written."""
 
     async def ack(self) -> None:
         """Say that it is handled. Told to Redis in batches: after a crash in between it is delivered again."""

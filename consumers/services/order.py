@@ -21,8 +21,8 @@ class Orders:
 
     All that follows from an intent is appended by one call of the script: all of it is there or nothing is. An
     intent that comes again is known by the first state of its order and left alone as a whole: executed by a book
-    that has moved since, it could have a fill more than the first time. No lock stands between that look and the
-    append, so a symbol may have one consumer only.
+    that has moved since, it could have a fill more than the first time. Between that look and the append the symbol
+    may get another owner: the fence goes with the append, and what comes from an ex-owner is refused.
     """
 
     channels: tuple[str, ...] = ("intents",)
@@ -49,7 +49,7 @@ class Orders:
         key = delivery.key
         ticket = Ticket(exchange=key.exchange, symbol=key.symbol, intent=delivery.event, now_ns=self._now_ns())
         if await self._redis.zscore(ticket.orders.ids, ticket.first) is None:
-            await append(self._redis, await self._answer(ticket))
+            await append(self._redis, await self._answer(ticket), fence=delivery.fence)
 
     async def _answer(self, ticket: Ticket) -> tuple[Event, ...]:
         objection = _objection(ticket)

@@ -1,8 +1,10 @@
 """The order service: every intent has one answer, by the book of its moment or with the reason why not."""
 
 import pytest
+from msgspec import structs
 
 from consumers.append import append
+from consumers.delivery import Fence, Taken
 from consumers.services.order import Orders
 from ingest.contract import keys
 from tests.consumers.services.scene import NOW_NS, SECOND_NS, bodies, book, deliver, deliveries, intent, key, moved_book
@@ -123,3 +125,17 @@ async def test_orders_and_fills_are_registered_streams(redis):
     await answers(redis, intent("i"))
     registered = {name.decode() for name in await redis.smembers(keys.streams("binance"))}
     assert registered == {str(key(channel)) for channel in ("orderbook", "intents", "orders", "fills")}
+
+
+async def test_an_answer_of_who_no_longer_owns_the_symbol_is_not_given(redis):
+    await append(redis, [book(1, BIDS, ASKS), intent("i")])
+    (delivery,) = await deliveries(redis, key("intents"))
+    table = keys.shards("binance", "order")
+    await redis.hset(table, "7", "later 9 1 -")
+
+    with pytest.raises(Taken):
+        await orders(redis).handle(structs.replace(delivery, fence=Fence(table, 7, "earlier 8")))
+    assert (await bodies(redis, key("orders")), await bodies(redis, key("fills"))) == ([], [])
+
+    await orders(redis).handle(structs.replace(delivery, fence=Fence(table, 7, "later 9")))
+    assert [order.status for order in await bodies(redis, key("orders"))] == ["new", "filled"]

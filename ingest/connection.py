@@ -135,7 +135,7 @@ class Connection:
             self._positions.pop(key, None)
             if key in positions:
                 self._positions[key] = positions[key]
-            self._flow.wait_for((key,), time.time_ns())
+            self._flow.wait_for((key,), self._positions, time.time_ns())
         self.streams = streams
 
     def take_over(self) -> None:
@@ -195,7 +195,7 @@ class Connection:
         self._carried = self.streams
         self._told = {}
         self.renewal = ""
-        self._flow.begin(self.streams, time.time_ns())
+        self._flow.begin(self.streams, self._positions, time.time_ns())
         return self._exchange.converse(self.streams, self._instruments, self._positions, session)
 
     @asynccontextmanager

@@ -107,6 +107,8 @@ class Connection:
         self.renewal = ""
         """Why another is to take its place; empty while none is."""
         self.renewed_at_s: dict[StreamKey, float] = replaces.renewed_at_s if replaces else {}
+        self._seamless = False
+        """Whether nothing can be missing before what is the first of a source over this socket."""
         self._conversation: Conversation | None = None
         self._heir = ""
         self._carried = plan.streams
@@ -138,9 +140,10 @@ class Connection:
             self._flow.wait_for((key,), self._positions, time.time_ns())
         self.streams = streams
 
-    def take_over(self) -> None:
-        """From now on it is the one that speaks for its streams."""
+    def take_over(self, *, seamless: bool) -> None:
+        """From now on it is the one that speaks for its streams; `seamless` if the one before heard them until now."""
         self.standby = False
+        self._seamless = seamless
 
     def retire(self, heir: str) -> None:
         """End in order: that one has taken over."""
@@ -194,6 +197,7 @@ class Connection:
         session = f"{self._session}.{self.counters.connects}"
         self._carried = self.streams
         self._told = {}
+        self._seamless = False
         self.renewal = ""
         self._flow.begin(self.streams, self._positions, time.time_ns())
         return self._exchange.converse(self.streams, self._instruments, self._positions, session)
@@ -265,7 +269,7 @@ class Connection:
                 continue
             for output in outputs:
                 if output.__class__ is Event:
-                    if output.rule == "state" and self.standby:
+                    if (output.rule == "state" and self.standby) or (output.rule == "silence" and self._seamless):
                         continue
                     publisher.put(output)
                     if output.key in unheard:
@@ -344,9 +348,10 @@ class Connection:
     def _do(self, errands: _Errands, outputs: Sequence[Output]) -> None:
         for output in outputs:
             if isinstance(output, Event):
-                if output.rule != "state" or not self.standby:
-                    self._publisher.put(output)
-                    self._flow.heard(output)
+                if (output.rule == "state" and self.standby) or (output.rule == "silence" and self._seamless):
+                    continue
+                self._publisher.put(output)
+                self._flow.heard(output)
             elif isinstance(output, Send):
                 errands.sends.put_nowait(output)
             elif isinstance(output, Fetch):

@@ -42,6 +42,7 @@ from ingest.tasks import pause, unless
 _TICK_S = 0.05
 _FETCHERS = 3
 _RENEW_EVERY_S = 3_600.0
+_OF_LISTENING = ("state", "silence")
 
 log = structlog.get_logger()
 
@@ -103,7 +104,7 @@ class Connection:
         self.counters = Counters()
         self.path = plan.path
         self.streams = plan.streams
-        self.standby = replaces is not None
+        self._before = replaces
         self.renewal = ""
         """Why another is to take its place; empty while none is."""
         self.renewed_at_s: dict[StreamKey, float] = replaces.renewed_at_s if replaces else {}
@@ -140,10 +141,15 @@ class Connection:
             self._flow.wait_for((key,), self._positions, time.time_ns())
         self.streams = streams
 
-    def take_over(self, *, seamless: bool) -> None:
-        """From now on it is the one that speaks for its streams; `seamless` if the one before heard them until now."""
-        self.standby = False
-        self._seamless = seamless
+    @property
+    def standby(self) -> bool:
+        """Whether another one speaks for its streams."""
+        return self._before is not None
+
+    def take_over(self) -> None:
+        """From now on it is the one that speaks for its streams."""
+        self._seamless = self._heard_by_other()
+        self._before = None
 
     def retire(self, heir: str) -> None:
         """End in order: that one has taken over."""
@@ -269,7 +275,7 @@ class Connection:
                 continue
             for output in outputs:
                 if output.__class__ is Event:
-                    if (output.rule == "state" and self.standby) or (output.rule == "silence" and self._seamless):
+                    if output.rule in _OF_LISTENING and self._known(output):
                         continue
                     publisher.put(output)
                     if output.key in unheard:
@@ -348,7 +354,7 @@ class Connection:
     def _do(self, errands: _Errands, outputs: Sequence[Output]) -> None:
         for output in outputs:
             if isinstance(output, Event):
-                if (output.rule == "state" and self.standby) or (output.rule == "silence" and self._seamless):
+                if output.rule in _OF_LISTENING and self._known(output):
                     continue
                 self._publisher.put(output)
                 self._flow.heard(output)
@@ -362,6 +368,15 @@ class Connection:
                 self.renewal = output.reason
             else:
                 errands.looks.put_nowait(output)
+
+    def _known(self, said: Event) -> bool:
+        """Whether it goes without saying, because another connection heard what this one did not."""
+        if said.rule == "state":
+            return self.standby
+        return self._seamless or self._heard_by_other()
+
+    def _heard_by_other(self) -> bool:
+        return self._before is not None and self._before.state == State.CONNECTED
 
     def _tell(self, notice: Notice) -> None:
         """And be replaced if that may help, for each stream once an hour: the exchange itself may have nothing."""

@@ -79,6 +79,8 @@ class Delivery(Struct, frozen=True, eq=False):
     _holder: Holder
     fence: Fence | None = None
     """Where there are owners: what `append` needs to know so that nothing of an ex-owner's is written."""
+    redriven: bool = False
+    """It was a dead letter, and comes after others that stand behind it in its stream."""
 
     async def ack(self) -> None:
         """Say that it is handled. Told to Redis in batches: after a crash in between it is delivered again."""

@@ -239,7 +239,8 @@ class Reader:
         received_ns = getattr(event, "received_ns", 0)
         if received_ns > stream.entered_ns and not arrival.again:
             figures.latencies.add(time.time_ns() - received_ns)
-        return Delivery(key, entry, event, lost, arrival.again, arrival, self._hand, self._fence(arrival))
+        fence, redriven = self._fence(arrival), stream.redriven
+        return Delivery(key, entry, event, lost, arrival.again, arrival, self._hand, fence, redriven)
 
     def _fence(self, arrival: Arrival) -> Fence | None:
         if not self._sharing.in_order:

@@ -32,7 +32,7 @@ from tests.chaos.consumers_child import GROUPS, POISON, effects
 from tests.chaos.consumers_oracle import Verdict, judge
 
 _FLOWS_WITHIN_S = 30
-_LIVES = 0.3  # seconds of a server being away
+_AWAY_S = 0.3
 _COLUMNS = Verdict.__struct_fields__[1:]
 
 FAULTS = {"kill": 6, "stop": 2, "end": 3, "redis-kill": 1, "destroy": 2, "stream": 1}
@@ -131,7 +131,7 @@ class Scene:
         self.random = random.Random(setting.seed)
         self.struck: Counter[str] = Counter()
         self.troubles: list[str] = []
-        self._strikes: set[asyncio.Task[None]] = set()
+        self._server_lock = asyncio.Lock()
 
     async def flows(self) -> None:
         """Return once every group handles something."""
@@ -150,23 +150,21 @@ class Scene:
         kinds = self.setting.faults
         weights = [FAULTS[kind] for kind in kinds]
         deadline = time.monotonic() + self.setting.seconds
-        while time.monotonic() < deadline:
-            await asyncio.sleep(self.random.uniform(0.5, 1.5) * self.setting.every_s)
-            if kinds:
-                (kind,) = self.random.choices(kinds, weights)
-                task = asyncio.create_task(self._carry_out(kind))
-                self._strikes.add(task)
-                task.add_done_callback(self._strikes.discard)
-        while self._strikes:
-            await asyncio.gather(*self._strikes)
+        async with asyncio.TaskGroup() as strikes:
+            while time.monotonic() < deadline:
+                await asyncio.sleep(self.random.uniform(0.5, 1.5) * self.setting.every_s)
+                if kinds:
+                    (kind,) = self.random.choices(kinds, weights)
+                    strikes.create_task(self._carry_out(kind))
 
     async def _carry_out(self, kind: str) -> None:
         self.struck[kind] += 1
         match kind:
             case "redis-kill":
-                self.server.kill()
-                await asyncio.sleep(_LIVES)
-                await asyncio.to_thread(self.server.start)
+                async with self._server_lock:
+                    self.server.kill()
+                    await asyncio.sleep(_AWAY_S)
+                    await asyncio.to_thread(self.server.start)
             case "destroy":
                 group, key = self.random.choice(self.setting.groups), self.random.choice(self.producer.streams)
                 with contextlib.suppress(RedisError, OSError):

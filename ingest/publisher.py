@@ -188,10 +188,11 @@ class Publisher:
             digest = (await wire.ask(connection, "SCRIPT", "LOAD", SCRIPT)).decode()
             await wire.ask(connection, "SADD", EXCHANGES, self._exchange)
             # The server's word is what counts: where it stands behind what it confirmed, it has lost that.
-            if mended := await mend(connection, digest, self._outbox.places, self._tail):
+            mended, renewed = await mend(connection, digest, self._outbox.places, self._tail)
+            if mended:
                 self._outbox.places |= mended
                 self._outbox.send_tail_again()
-            self._outbox.places |= await doubt(connection, digest, self._exchange, self._outbox.places)
+            self._outbox.places |= await doubt(connection, digest, self._exchange, renewed)
             await self._send_and_confirm(connection, digest)
         finally:
             await connection.disconnect(nowait=True)
@@ -324,10 +325,16 @@ class Publisher:
 
 
 def _standing(state: dict[bytes, bytes]) -> Standing:
-    marks = sorted(name[7:] + b"." + mark for name, mark in state.items() if name.startswith(b"ticker."))
+    marks = sorted(_mark(name[7:], mark) for name, mark in state.items() if name.startswith(b"ticker."))
     counted = state[b"session"] + b"." + state[b"counter"] if b"session" in state else b""
     position = state.get(b"last") or state.get(b"newest") or counted or b" ".join(marks)
     return Standing(state[b"g"].decode(), int(state[b"n"]), position.decode() or None)
+
+
+def _mark(source: bytes, stored: bytes) -> bytes:
+    """`SOURCE.MARK`, or `SOURCE~SERIES.MARK`."""
+    mark, tilde, series = stored.partition(b"~")
+    return source + tilde + series + b"." + mark
 
 
 def _share(tail: int, durable: Place | None) -> Share:

@@ -21,6 +21,11 @@ def _split(text: object) -> object:
     return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
 
 
+_RETIRED_PORTS: dict[tuple[str, int | None], str] = {
+    ("okx", 8443): "OKX closed port 8443 on 2026-10-31: leave the port out of INGEST_STREAM_URL"
+}
+"""What older examples still show."""
+
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -109,6 +114,8 @@ class IngestSettings(BaseSettings):
         offered = EXCHANGES[self.exchange].channels
         if unknown := [channel for channel in self.channels if channel not in offered]:
             raise ValueError(f"{self.exchange} has no channels {unknown}; it has {', '.join(sorted(offered))}")
+        if self.stream_url and (why := _RETIRED_PORTS.get((self.exchange, self.stream_url.port))):
+            raise ValueError(why)
         if self.retry_most_s < self.retry_first_s:
             raise ValueError("retry_most_s must not be less than retry_first_s")
         return self

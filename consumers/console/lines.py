@@ -22,6 +22,7 @@ _STYLES = {
     "intent": "bold",
     "order": "bold yellow",
     "fill": "bold green",
+    "position": "bold cyan",
 }
 _GISTS = {
     "trade": "{side} {amount} @ {price}",
@@ -30,6 +31,7 @@ _GISTS = {
     "intent": "{account} {bot} {side} {amount} {order_type}",
     "order": "{account} {status} {side} {filled}/{amount} {order_type}",
     "fill": "{account} {side} {amount} @ {price} {liquidity}",
+    "position": "{account} {quantity} at {average}, realized {realized}",
 }
 _LONGEST = 200
 

@@ -94,7 +94,7 @@ def _new(ticket: Ticket) -> Order:
         account=intent.account,
         status="new",
         side=intent.side,
-        order_type=intent.order_type,
+        order_type="market" if intent.order_type == "market" else "limit",
         amount=intent.amount,
         filled="0",
         updated_ns=ticket.now_ns,

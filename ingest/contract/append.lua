@@ -6,10 +6,10 @@
 --       then per stream: the generation that the caller knows it in ('' for none), the caller's fence ('' for none),
 --       how many entries, and five for each: rule, type, s, first, data.
 -- Reply one text per stream: "ok|gap|lost|fenced g n last handled appended". "gap" means: the entry after the first
---       `handled` ones does not join. "lost" means: the stream is not the one that the caller knows, the server has
---       lost it or a part of it. "fenced": somebody with a higher fence has written here since. In all three cases
---       that entry and the rest of this stream's were not written. `last` is "-" before the first id, and so is g of
---       a stream without state.
+--       `handled` ones does not join; if all are handled, some were of a series of marks that has ended, and were
+--       dropped. "lost" means: the stream is not the one that the caller knows, the server has lost it or a part of
+--       it. "fenced": somebody with a higher fence has written here since. In all three cases that entry and the rest
+--       of this stream's were not written. `last` is "-" before the first id, and so is g of a stream without state.
 --
 -- A type that is not as expected ends a script with what it has written so far. So each key is read before the first
 -- write that depends on it: nothing is written twice when the call is sent again.
@@ -38,7 +38,7 @@ end
 
 local function load(key)
   local fields = { 'g', 'n', 'last', 'live', 'epoch', 'said', 'fence', 'open', 'mark', 'newest', 'session', 'counter',
-    'snap_s', 'snap_ms', 'snap_bytes', 'delta_bytes' }
+    'snap_s', 'snap_ms', 'snap_bytes', 'delta_bytes', 'heard' }
   local values = redis.call('HMGET', key .. ':state', unpack(fields))
   local state = { key = key, changed = {}, appended = 0, registered = values[1] and true }
   for i = 1, #fields do
@@ -285,18 +285,49 @@ function rules.opaque(state, kind, s, first, data)
   return true
 end
 
+-- The newest mark of a source of tickers, and in which of its series that is: each time that it begins to count anew is
+-- another one, and `NAME` is called `NAME~1`, `NAME~2`, …
 local function newest_of(state, source)
   local field = 'ticker.' .. source
-  return state[field] or redis.call('HGET', state.key .. ':state', field)
+  local stored = state[field] or redis.call('HGET', state.key .. ':state', field)
+  if stored then return string.match(stored, '^(%d+)~?(%d*)$') end
+end
+
+-- "SOURCE.MARK" and "SOURCE~SERIES.MARK"
+local function named(s)
+  local source, series, mark = string.match(s, '^([^~]+)~?(%d*)%.(%d+)$')
+  return source, mark, series
 end
 
 function rules.ticker(state, kind, s, first, data)
-  local source, mark = string.match(s, '^(.+)%.(%d+)$')
-  local newest = newest_of(state, source)
-  if newest and not above(mark, newest) then return true end
+  local source, mark, series = named(s)
+  local newest, its_series = newest_of(state, source)
+  if newest and above(its_series, series) then
+    state.ended = true
+    return true
+  end
+  if newest and series == its_series and not above(mark, newest) then return true end
   xadd(state, kind, s, data)
-  set(state, 'ticker.' .. source, mark)
+  set(state, 'ticker.' .. source, series == '' and mark or mark .. '~' .. series)
+  if not string.find(' ' .. (state.heard or '') .. ' ', ' ' .. source .. ' ', 1, true) then
+    set(state, 'heard', state.heard and state.heard .. ' ' .. source or source)
+  end
   go_on(state)
+  return true
+end
+
+-- What a writer says who hears all of a source from the mark `first` on: before that, some may be missing. So it is if
+-- the stream has not come so far, and has not been told to be silent since that source was last heard in it.
+function rules.silence(state, kind, s, first, data)
+  if knows(state, s) then return true end
+  local source, mark, series = named(first)
+  local newest, its_series = newest_of(state, source)
+  if not string.find(' ' .. (state.heard or '') .. ' ', ' ' .. source .. ' ', 1, true) then return true end
+  if newest and (above(its_series, series) or (series == its_series and not above(mark, newest))) then return true end
+  xadd(state, kind, s, data)
+  set(state, 'said', 'stale')
+  set(state, 'heard', nil)
+  remember(state, s, state.n)
   return true
 end
 
@@ -326,12 +357,16 @@ end
 -- Whether nothing was appended behind these marks: the newest id, or the newest mark of each source or session.
 local function stands_at(state, marks)
   for mark in string.gmatch(marks, '%S+') do
-    local source, count = string.match(mark, '^(.+)%.(%d+)$')
-    local newest = state.last
-    if source then
-      newest = source == state.session and state.counter or newest_of(state, source)
+    local session, count = string.match(mark, '^(.+)%.(%d+)$')
+    if not session then
+      if mark ~= state.last then return false end
+    elseif session == state.session then
+      if count ~= state.counter then return false end
+    else
+      local source, its_mark, series = named(mark)
+      local newest, its_series = newest_of(state, source)
+      if newest ~= its_mark or its_series ~= series then return false end
     end
-    if newest ~= (count or mark) then return false end
   end
   return marks ~= '' or state.n == 0
 end
@@ -344,6 +379,7 @@ function rules.state(state, kind, s, first, data)
   if word ~= 'live' and not stands_at(state, marks) then return true end
   xadd(state, kind, s, data)
   set(state, 'said', word)
+  if word == 'stale' then set(state, 'heard', nil) end
   remember(state, s, state.n)
   return true
 end
@@ -363,7 +399,7 @@ local function append(state, expected, fence, position, count)
       return 'gap', handled
     end
   end
-  return 'ok', count
+  return state.ended and 'gap' or 'ok', count
 end
 
 local function save(state)

@@ -98,7 +98,10 @@ class Appended(Struct, frozen=True):
 
     key: StreamKey
     refused: bool
-    """The entry after the first `handled` ones does not join `last`; it and those behind it were not written."""
+    """The entry after the first `handled` ones does not join `last`; it and those behind it were not written.
+
+    If all are handled: some were of a series of marks that has ended. They were dropped, the others were not.
+    """
     lost: bool
     """The stream is not the one that the caller knows: the server lost it, or a part of it. Nothing was written."""
     g: str | None

@@ -16,6 +16,9 @@ Levels = Annotated[tuple[tuple[str, str], ...], Meta(max_length=MAX_LEVELS)]
 
 Text = Annotated[str, Meta(max_length=256)]
 
+TimeInForce = Literal["gtc", "ioc", "post_only"]
+"""Good till canceled: it rests. Immediate or cancel: what is not filled at once ends. Post only: it never takes."""
+
 
 class _Body(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A body without its defaults: an absent field is unknown, never 0."""
@@ -124,11 +127,15 @@ class Intent(_Body, frozen=True):
     account: Text
     bot: Text
     side: Side
-    order_type: Literal["market", "limit"]
+    order_type: Literal["market", "limit", "cancel"]
     amount: Number
     decided_ns: int
     valid_until_ns: int
     price: Number | None = None
+    time_in_force: TimeInForce | None = None
+    """Of a limit order; `gtc` unless it says so."""
+    cancels: Text | None = None
+    """The intent whose order is to end; of a `cancel`, whose amount is "0"."""
 
 
 class Order(_Body, frozen=True):
@@ -164,7 +171,25 @@ class Fill(_Body, frozen=True):
     received_ns: int
 
 
-Body = Trade | Ticker | Candle | Snapshot | Delta | Gap | Status | Intent | Order | Fill
+class Position(_Body, frozen=True):
+    """What an account holds of one symbol after a change; sums in the quote currency."""
+
+    account: Text
+    quantity: Signed
+    """Below 0 it is short."""
+    average: Number
+    """What a unit of it cost; 0 if there is none."""
+    realized: Signed
+    fees: Annotated[tuple[tuple[Text, Signed], ...], Meta(max_length=16)]
+    """[currency, amount] of all that was paid so far; those in the quote currency are in `realized`."""
+    fills: int
+    """How many are in it."""
+    updated_ns: int
+    mark: Number | None = None
+    unrealized: Signed | None = None
+
+
+Body = Trade | Ticker | Candle | Snapshot | Delta | Gap | Status | Intent | Order | Fill | Position
 
 
 Rule = Literal[
@@ -177,6 +202,7 @@ Rule = Literal[
     "ticker",
     "candle",
     "state",
+    "silence",
     "gap",
     "span",
     "renewal",
@@ -193,11 +219,14 @@ Rule = Literal[
   due.
 - session: a book without ids; `s` is `SESSION.COUNTER`. The writer's next word is appended, and a session begins with
   a snapshot that is its first.
-- ticker: `s` is `SOURCE.MARK`, appended if the mark is above that source's newest.
+- ticker: `s` is `SOURCE.MARK`, appended if the mark is above that source's newest. A source that counts anew is called
+  `SOURCE~1`, then `SOURCE~2`; of a series that has ended nothing is appended, and the writer is told.
 - candle: `s` is `OPEN_NS.MARK` or `OPEN_NS.closed`, and `first` is `OPEN_MS-END_MS`. Closed ones follow one another
   without a hole; one that grows stands behind the last closed one, and is appended if its mark is above its newest.
 - state: what a writer says of the stream; `first` is the state and where the writer stands. Appended unless it is known
   already, or somebody else has written since.
+- silence: a `stale` whose writer hears all of a source from the mark `first` on, `SOURCE.MARK`. Appended unless the
+  stream has come so far, or was told to be silent since that source was last heard in it.
 - gap: the registered loss of the ids `first`-`last`, which must start right behind what the stream has.
 - span: a stretch of time in ms in which something may be missing, where ids cannot tell.
 - renewal: the server has lost what it had confirmed; `first` is "g n" as it stands, and the generation ends there. If

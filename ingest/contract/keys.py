@@ -59,7 +59,7 @@ class StreamKey(Struct, frozen=True, cache_hash=True, order=True):
         return self.channel.removeprefix("candles-") if self.channel.startswith("candles-") else None
 
 
-SERVICES = frozenset({"intents", "approved", "orders", "fills"})
+SERVICES = frozenset({"intents", "approved", "orders", "fills", "positions"})
 """The channels that services write; the others are the workers'."""
 
 

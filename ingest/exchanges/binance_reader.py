@@ -21,9 +21,8 @@ from ingest.exchanges.binance_frames import (
     trade,
 )
 from ingest.exchanges.exchange import SkipFrame
-from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.ranged import RangedBook
-from ingest.exchanges.reading import EachCandle, EachChange, EachTrade
+from ingest.exchanges.reading import EachCandle, EachChange, EachTicker, EachTrade
 from ingest.exchanges.session import Session
 from ingest.exchanges.talk import UNREADABLE
 
@@ -125,7 +124,7 @@ class BinanceReader:
             trades = EachTrade(StreamKey("binance", "trades", symbol))
             self._hear[name] = (Trades if kind == "trade" else _Aggregates)(native, trades).hear
         elif kind in ("ticker", "bookTicker"):
-            tickers = Tickers(native, KnownTicker(StreamKey("binance", "ticker", symbol), self._session, None))
+            tickers = Tickers(native, EachTicker(StreamKey("binance", "ticker", symbol)))
             names = (f"{native.lower()}@bookTicker", f"{native.lower()}@ticker")
             self._hear.update(zip(names, (tickers.hear_book, tickers.hear_day), strict=True))
         elif kind.startswith("kline_"):

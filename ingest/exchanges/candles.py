@@ -33,6 +33,22 @@ class Interval(NamedTuple):
         return self.candle.open_ns // _MS
 
 
+def flat(open_ms: int, length_ms: int, price: str, now_ns: int) -> Interval:
+    """An interval without trades, closed."""
+    candle = Candle(
+        open_ns=open_ms * _MS,
+        open=price,
+        high=price,
+        low=price,
+        close=price,
+        volume="0",
+        closed=True,
+        received_ns=now_ns,
+        trades=0,
+    )
+    return Interval(candle, open_ms + length_ms - 1, "closed")
+
+
 class Candles:
     """One symbol's candles of one interval. What they are counted by is `last`, the end of the newest closed one."""
 

@@ -95,6 +95,13 @@ class DenseTrades:
             return self._too_long(trade_id)
         return []
 
+    def stands_at(self, trade_id: int, now_ns: int) -> None:
+        """The exchange says that this is its newest trade, and had time to send it. A new stream begins behind it."""
+        if self.last is None:
+            self.last = trade_id
+        elif trade_id > self.last and not (self._ahead or self._restarting or self._asked) and self._fetch_at == NEVER:
+            self._hold.begin(now_ns)
+
     def located(self, standing: Standing | None, now_ns: int) -> list[Event]:
         """Somebody else may have filled the hole; while the stream moves on, somebody does."""
         if self._restarting:

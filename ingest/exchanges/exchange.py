@@ -60,7 +60,7 @@ class Standing(Struct, frozen=True):
     n: int
     position: str | None = None
     """The newest id; where ids have no order, the newest time in ms; where the writer counts, its `SESSION.COUNTER`;
-    where several count, the newest `SOURCE.MARK` of each, separated by blanks."""
+    where several count, the newest `SOURCE.MARK` or `SOURCE~SERIES.MARK` of each, separated by blanks."""
 
 
 class FetchFailed(Struct, frozen=True):
@@ -130,6 +130,8 @@ class Limits(Struct, frozen=True):
     """Attempts to open a WebSocket."""
     messages: Limit | None = None
     """That we send on all sockets together, where that is limited for an address and not only for each socket."""
+    bans: Mapping[int, float] = {}
+    """HTTP statuses that ban the address, besides 418 and 429, and for how many seconds."""
 
 
 class Kept(Struct, frozen=True):

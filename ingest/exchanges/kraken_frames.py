@@ -3,9 +3,7 @@
 https://docs.kraken.com/api/docs/websocket-v2/book
 """
 
-import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from itertools import chain
 from typing import Annotated, Any, Literal
 
@@ -16,11 +14,10 @@ from ingest.contract.events import Candle, Delta, Trade
 from ingest.contract.numbers import check, exchange_time, plain
 from ingest.exchanges.book import Level
 from ingest.exchanges.candles import Interval
+from ingest.exchanges.times import nanoseconds
 
 Id = Annotated[int, Meta(ge=0, le=1 << 53)]
 Kind = Literal["snapshot", "update"]
-
-_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?Z", re.ASCII)
 
 
 class KrakenTrade(Struct):
@@ -200,15 +197,6 @@ def changes(row: KrakenBook, now_ns: int) -> Delta:
     check(chain.from_iterable(chain(bids, asks)))
     exchange_ns = exchange_time(nanoseconds(row.timestamp), now_ns) if row.timestamp else None
     return Delta(bids=bids, asks=asks, received_ns=now_ns, exchange_ns=exchange_ns)
-
-
-def nanoseconds(text: str) -> int:
-    """Of a time such as 2026-11-22T08:15:30.123456789Z; 0 of one before 1970. Raises ValueError."""
-    match = _TIME.fullmatch(text)
-    if match is None:
-        raise ValueError(f"not a time: {text[:60]!r}")
-    seconds = int(datetime.fromisoformat(match[1] + "+00:00").timestamp())
-    return max(0, seconds * 1_000_000_000 + int((match[2] or "").ljust(9, "0")))
 
 
 def interval(

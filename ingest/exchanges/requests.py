@@ -26,8 +26,10 @@ class Requests:
         every_ns: int,
         answered_within_ns: int,
         kind_of: Callable[[str], str] = lambda _: "",
+        in_turn: bool = False,
     ) -> None:
-        """A message is about names of one kind."""
+        """A message is about names of one kind. `in_turn` where answers do not say to what: each awaits its own."""
+        self._in_turn = in_turn
         self._names_per_message = names_per_message
         self._kind_of = kind_of
         self._every_ns = every_ns
@@ -57,11 +59,16 @@ class Requests:
         for sent_ns, request in self._sent.values():
             if now_ns >= sent_ns + self._answered_within_ns:
                 raise Reconnect(f"no answer to {request.method} of {len(request.names)} names")
-        if self._waiting and now_ns >= self._next_ns:
+        if self._may_go and now_ns >= self._next_ns:
             request = self._waiting.popleft()
             self._sent[request.id] = (now_ns, request)
             self._next_ns = now_ns + self._every_ns
             yield request
+
+    @property
+    def newest(self) -> Request | None:
+        """Of those that wait for an answer, the last one said."""
+        return next((request for _, request in reversed(self._sent.values())), None)
 
     def sent(self, request_id: int) -> Request | None:
         """The request of this id that waits for an answer, as far as it does."""
@@ -88,4 +95,8 @@ class Requests:
     def due(self) -> int:
         """When `ready` next has something to say."""
         overdue = min((sent_ns + self._answered_within_ns for sent_ns, _ in self._sent.values()), default=NEVER)
-        return min(overdue, self._next_ns) if self._waiting else overdue
+        return min(overdue, self._next_ns) if self._may_go else overdue
+
+    @property
+    def _may_go(self) -> bool:
+        return bool(self._waiting) and not (self._in_turn and self._sent)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import structs
 
-from ingest.contract.events import Candle, Event
+from ingest.contract.events import Event
 from ingest.contract.keys import StreamKey
-from ingest.exchanges.candles import BACKFILLED_CANDLES, Candles, Interval
+from ingest.exchanges.candles import BACKFILLED_CANDLES, Candles, Interval, flat
 from ingest.exchanges.exchange import NEVER, Standing
 from ingest.exchanges.session import Session
 from ingest.exchanges.topic import CandlesWanted, Wanted
@@ -75,11 +75,11 @@ class UnflaggedCandles:
     def candle(self, heard: Interval, now_ns: int) -> list[Event]:
         """A live one."""
         latest = self._latest
-        if latest and (heard.open_ms < latest.open_ms or (heard.open_ms == latest.open_ms and _is_closed(latest))):
+        if latest and (heard.open_ms < latest.open_ms or (heard.open_ms == latest.open_ms and is_closed(latest))):
             return []
         events: list[Event] = []
         if latest and heard.open_ms > latest.open_ms:
-            if not _is_closed(latest):
+            if not is_closed(latest):
                 events += self._candles.candle(_closed(latest), now_ns)
             for flat in _flat(latest, heard, now_ns):
                 events += self._candles.candle(flat, now_ns)
@@ -99,7 +99,7 @@ class UnflaggedCandles:
             return events
         before = self._latest
         for row in closed:
-            if row.open_ms >= self._latest.open_ms and not (row.open_ms == before.open_ms and _is_closed(before)):
+            if row.open_ms >= self._latest.open_ms and not (row.open_ms == before.open_ms and is_closed(before)):
                 self._remember(row)
                 events += self._candles.candle(row, now_ns)
         if self._latest is before:
@@ -120,11 +120,12 @@ class UnflaggedCandles:
     def _remember(self, heard: Interval) -> None:
         self._latest = heard
         length_ms = heard.end_ms + 1 - heard.open_ms
-        ends_ms = heard.end_ms + 1 + (length_ms if _is_closed(heard) else 0)
+        ends_ms = heard.end_ms + 1 + (length_ms if is_closed(heard) else 0)
         self._look_at = ends_ms * _MS + GRACE_NS
 
 
-def _is_closed(interval: Interval) -> bool:
+def is_closed(interval: Interval) -> bool:
+    """Whether this is its last state."""
     return interval.mark == "closed"
 
 
@@ -137,17 +138,5 @@ def _flat(before: Interval, after: Interval, now_ns: int) -> Iterator[Interval]:
     """The intervals between the two; none if there are more than a hole is filled of, for it is registered then."""
     length_ms = before.end_ms + 1 - before.open_ms
     opens = range(before.end_ms + 1, after.open_ms, length_ms)
-    price = before.candle.close
     for open_ms in opens if len(opens) <= BACKFILLED_CANDLES else ():
-        candle = Candle(
-            open_ns=open_ms * _MS,
-            open=price,
-            high=price,
-            low=price,
-            close=price,
-            volume="0",
-            closed=True,
-            received_ns=now_ns,
-            trades=0,
-        )
-        yield Interval(candle, open_ms + length_ms - 1, "closed")
+        yield flat(open_ms, length_ms, before.candle.close, now_ns)

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from ingest.simulator.binance.exchange import Binance
+from ingest.simulator.bybit.exchange import Bybit
+from ingest.simulator.coinbase.exchange import Coinbase
 from ingest.simulator.kraken.exchange import Kraken
 from ingest.simulator.market import Market
+from ingest.simulator.okx.exchange import Okx
 from ingest.simulator.venue import Dialect
 
 
@@ -16,4 +19,10 @@ class Speaks(Protocol):
         """The whole exchange."""
 
 
-DIALECTS: Mapping[str, Speaks] = {"binance": Binance, "kraken": Kraken}
+DIALECTS: Mapping[str, Speaks] = {
+    "binance": Binance,
+    "bybit": Bybit,
+    "coinbase": Coinbase,
+    "kraken": Kraken,
+    "okx": Okx,
+}

@@ -20,7 +20,7 @@ def books(entries: Sequence[Entry], said: Truth) -> Iterator[Finding]:
     for entry in entries:
         event = entry.event
         if isinstance(event, Snapshot):
-            book = dict(event.bids), dict(event.asks)
+            book = _side(event.bids), _side(event.asks)
             if entry.epoch is None or (entry.g == g and entry.epoch < epoch):
                 yield "wrong", f"snapshot {entry.s} is of epoch {entry.epoch}, behind {epoch}"
             g, epoch = entry.g, entry.epoch or 0
@@ -42,7 +42,7 @@ class _History:
 
     def __init__(self, start: Depth, emitted: Iterable[ledger.Record]) -> None:
         self.last_id = start.last_id
-        self.book = dict(start.bids), dict(start.asks)
+        self.book = _side(start.bids.items()), _side(start.asks.items())
         self._deltas = [record for record in emitted if isinstance(record, ledger.Delta)]
         self._at = 0
 
@@ -58,11 +58,21 @@ class _History:
 
 def _apply(book: Sides, delta: Delta | ledger.Delta) -> None:
     for side, levels in zip(book, (delta.bids, delta.asks), strict=True):
-        for price, amount in levels:
+        for price, amount in map(_level, levels):
             if amount.strip("0."):
                 side[price] = amount
             else:
                 side.pop(price, None)
+
+
+def _side(levels: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return dict(map(_level, levels))
+
+
+def _level(level: tuple[str, str]) -> tuple[str, str]:
+    """Without zeros at the end, which some write and others do not."""
+    price, amount = (number.rstrip("0").rstrip(".") if "." in number else number for number in level)
+    return price, amount
 
 
 def _unlike(book: Sides, truth: Sides) -> str:

@@ -15,6 +15,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import RedisError
 
 import ingest.__main__
+import ingest.commands.run
 from ingest.contract.append import Appended
 from ingest.contract.codec import encode
 from ingest.contract.events import Event, Gap, Snapshot, Trade
@@ -154,7 +155,7 @@ WAYS = {"resent": Resent, "trimmed": Trimmed, "retried": Retried, "remembered": 
 
 def main() -> None:
     """The worker."""
-    ingest.__main__.Publisher = WAYS[sys.argv.pop()]  # the one thing that is different
+    ingest.commands.run.Publisher = WAYS[sys.argv.pop()]  # the one thing that is different
     sys.argv = ["ingest", "run"]
     ingest.__main__.main()
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ingest.exchanges import EXCHANGES
 from ingest.settings import IngestSettings, WrongSettings, read_settings
 
 
@@ -11,7 +12,7 @@ def test_lists_are_separated_by_commas_and_symbols_are_written_either_way(monkey
 
 
 WRONG = {
-    "INGEST_EXCHANGE": ("nyse", "INGEST_EXCHANGE: there is no exchange 'nyse'; there are: binance, kraken"),
+    "INGEST_EXCHANGE": ("nyse", f"INGEST_EXCHANGE: there is no exchange 'nyse'; there are: {', '.join(EXCHANGES)}"),
     "INGEST_SYMBOLS": (
         "BTCUSDT",
         (
@@ -61,3 +62,10 @@ def test_a_password_in_a_wrong_address_is_not_shown(monkeypatch):
 def test_a_secret_file_wins_over_the_variable(tmp_path):
     (tmp_path / "url").write_text("redis://:secret@bus/0\n")
     assert IngestSettings(redis_url_file=tmp_path / "url").bus() == "redis://:secret@bus/0"
+
+
+def test_a_port_that_an_exchange_has_closed_is_named(monkeypatch):
+    monkeypatch.setenv("INGEST_EXCHANGE", "okx")
+    monkeypatch.setenv("INGEST_STREAM_URL", "wss://ws.okx.com:8443")
+    with pytest.raises(WrongSettings, match="closed port 8443"):
+        read_settings()

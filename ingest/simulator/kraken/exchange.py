@@ -125,7 +125,8 @@ class Kraken:
             self._second_ns += SECOND_NS
         self._run(until_ns)
         self._now_ns = until_ns
-        for session, topic, snapshot in self._hearers.welcome():
+        for session, topic in self._hearers.welcome():
+            snapshot = topic not in session.unwhole
             if snapshot or topic.channel == "book":
                 self._snapshot(session, topic, snapshot=snapshot)
         events, self._events = self._events, []

@@ -1,11 +1,12 @@
 """One connection's requests: subscribe, unsubscribe, ping; answered symbol by symbol, each error in its words."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from ingest.simulator import hearers
 from ingest.simulator.kraken.frames import MINUTES, Listed, at, encode
 from ingest.simulator.venue import Close, Frame
 
@@ -30,15 +31,12 @@ class _Refused(Exception):
     """The whole request."""
 
 
-class Hearers:
-    """Who hears what, what was ever asked for, and who has just come and waits for a snapshot."""
+class Hearers(hearers.Hearers[Topic, "Session"]):
+    """All symbols, and who hears what of them."""
 
     def __init__(self, listed: Iterable[Listed]) -> None:
+        super().__init__(self.stream)
         self.listed: Mapping[str, Listed] = {each.symbol: each for each in listed}
-        self.of: dict[Topic, list[Session]] = {}
-        self.followed: set[str] = set()
-        self.fresh: list[tuple[Session, Topic, bool]] = []
-        self.refused: set[str] = set()
 
     def stream(self, topic: Topic) -> str:
         """Ours, that carries it; empty if none does."""
@@ -49,42 +47,24 @@ class Hearers:
             return listed.candles[_INTERVALS[int(topic.detail)]]
         return {"trade": listed.trades, "ticker": listed.ticker, "book": listed.book}[topic.channel]
 
-    def welcome(self) -> list[tuple["Session", Topic, bool]]:
-        """Those who have come since the last call, and whether they want a snapshot; they hear all that is to come."""
-        fresh, self.fresh = self.fresh, []
-        fresh = [(session, topic, snapshot) for session, topic, snapshot in fresh if topic in session.topics]
-        for session, topic, _ in fresh:
-            self.of.setdefault(topic, []).append(session)
-            self.followed.add(self.stream(topic))
-        return fresh
-
-    def leave(self, session: "Session", topics: Iterable[Topic]) -> None:
-        """It no longer hears these."""
-        for topic in topics:
-            session.topics.discard(topic)
-            self.fresh = [each for each in self.fresh if each[:2] != (session, topic)]
-            hearing = self.of.get(topic, [])
-            if session in hearing:
-                hearing.remove(session)
-            if not hearing:
-                self.of.pop(topic, None)
-
 
 class Session:
     """One connection. It begins with a word on the exchange's state."""
 
-    def __init__(self, hearers: Hearers, status: bytes, now_ns: int) -> None:
+    def __init__(self, known: Hearers, status: bytes, now_ns: int) -> None:
         self.outgoing: deque[Frame] = deque((Frame(status),))
         self.ending: Close | None = None
         self.mute = False
         self.topics: set[Topic] = set()
-        self._hearers = hearers
+        self.unwhole: set[Topic] = set()
+        """What it wants to hear of from now on, without what is known already."""
+        self._hearers = known
         self._heard: deque[int] = deque(maxlen=MESSAGES_PER_SECOND)
         self._heard_ns = self._said_ns = now_ns
 
     def leave(self) -> None:
         """It hears nothing any more."""
-        self._hearers.leave(self, tuple(self.topics))
+        self._leave(tuple(self.topics))
 
     def beat(self, now_ns: int) -> Close | None:
         """Pings and pongs of the protocol are not counted."""
@@ -142,15 +122,22 @@ class Session:
         if any(topic == each or (topic[:2] == each[:2] and topic.channel != "ohlc") for each in self.topics):
             return _error("Already subscribed", symbol=topic.symbol)
         self.topics.add(topic)
-        self._hearers.fresh.append((self, topic, told["snapshot"]))
+        if not told["snapshot"]:
+            self.unwhole.add(topic)
+        self._hearers.join(self, topic)
         return {"result": {**told, **({"symbol": topic.symbol} if topic.symbol else {})}, "success": True}
 
     def _unsubscribe(self, topic: Topic, told: dict[str, Any]) -> dict[str, Any]:
         if topic not in self.topics:
             return _error("Subscription not found", symbol=topic.symbol)
-        self._hearers.leave(self, (topic,))
+        self._leave((topic,))
         told = {name: value for name, value in told.items() if name != "snapshot"}
         return {"result": {**told, **({"symbol": topic.symbol} if topic.symbol else {})}, "success": True}
+
+    def _leave(self, topics: Collection[Topic]) -> None:
+        self._hearers.leave(self, topics)
+        self.topics.difference_update(topics)
+        self.unwhole.difference_update(topics)
 
 
 def _topics(params: object) -> tuple[list[Topic], dict[str, Any]]:

@@ -5,7 +5,7 @@ import pytest
 
 from consumers.console.lines import Seen, as_json, as_line
 from ingest.contract.codec import encode
-from ingest.contract.events import Candle, Delta, Fill, Gap, Intent, Order, Snapshot, Status, Ticker, Trade
+from ingest.contract.events import Candle, Delta, Fill, Gap, Intent, Order, Position, Snapshot, Status, Ticker, Trade
 from ingest.contract.keys import StreamKey
 
 ID = "1767225600123-0"
@@ -77,6 +77,11 @@ def seen(channel: str, kind: str, data: bytes, **more: bytes) -> Seen:
                 received_ns=1,
             ),
             "paper sell 2 @ 3 taker",
+        ),
+        (
+            "positions",
+            Position(account="paper", quantity="-2", average="3", realized="0", fees=(), fills=1, updated_ns=1),
+            "paper -2 at 3, realized 0",
         ),
     ],
 )

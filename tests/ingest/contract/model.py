@@ -9,11 +9,19 @@ from ingest.contract.events import Snapshot
 WINDOW = 2000
 ANOTHER_SERIES = 1_000_000
 CLOSED = float("inf")
+NO_MARK = (0, -1)
 
 
 def span(text):
     first, last = text.split("-")
     return int(first), int(last)
+
+
+def named(s):
+    """Source, and which of its series and which mark there."""
+    name, _, mark = s.rpartition(".")
+    source, _, series = name.partition("~")
+    return source, (int(series or 0), int(mark))
 
 
 class Stream(Struct):
@@ -34,7 +42,11 @@ class Stream(Struct):
     identities: dict[str, int] = field(default_factory=dict)
     newest_ms: int | None = None
     older: int = 0
-    sources: dict[str, int] = field(default_factory=dict)
+    sources: dict[str, tuple[int, int]] = field(default_factory=dict)
+    heard: set[str] = field(default_factory=set)
+    """Sources of tickers that came behind the last word of silence."""
+    ended: bool = False
+    """Whether the call brought tickers of a series that has ended."""
     growing: tuple[int, float] = (-1, -1)
     told: tuple[str, int] = ("", 0)
     fresh_g: str = ""
@@ -174,12 +186,25 @@ class Stream(Struct):
         return True
 
     def ticker(self, event):
-        source, mark = event.s.rsplit(".", 1)
-        if int(mark) <= self.sources.get(source, -1):
+        source, mark = named(event.s)
+        newest = self.sources.get(source, NO_MARK)
+        self.ended = self.ended or mark[0] < newest[0]
+        if mark <= newest:
             return True
-        self.sources[source] = int(mark)
+        self.sources[source] = mark
+        self.heard.add(source)
         self.go_on()
         return self.add(event)
+
+    def silence(self, event):
+        source, mark = named(event.first)
+        if event.s in self.identities or source not in self.heard or self.sources.get(source, NO_MARK) >= mark:
+            return True
+        self.add(event)
+        self.said = "stale"
+        self.heard = set()
+        self.remember(event.s, self.n)
+        return True
 
     def candle(self, event):
         opened, mark = event.s.split(".")
@@ -206,15 +231,19 @@ class Stream(Struct):
             return True
         self.add(event)
         self.said = word
+        if word == "stale":
+            self.heard = set()
         self.remember(event.s, self.n)
         return True
 
     def stands_at(self, mark):
-        source, _, count = mark.rpartition(".")
-        if not source:
+        session, _, count = mark.rpartition(".")
+        if not session:
             return self.last is not None and str(self.last) == mark
-        newest = self.told[1] if source == self.told[0] else self.sources.get(source)
-        return newest is not None and str(newest) == count
+        if session == self.told[0]:
+            return str(self.told[1]) == count
+        source, number = named(mark)
+        return self.sources.get(source) == number
 
     def renewal(self, event):
         stands, last = event.first.split(" ")[:2], event.first.split(" ")[2:]
@@ -279,6 +308,7 @@ class Server(Struct):
         handled = 0
         if not lost and not fenced:
             stream.fresh_g = g
+            stream.ended = False
             stream.fence = fence if fence is not None else stream.fence
             for event in events:
                 if not getattr(stream, event.rule)(event):
@@ -286,7 +316,7 @@ class Server(Struct):
                 handled += 1
         if stream.appended > before:
             self.streams[key] = stream
-        refused = not lost and not fenced and handled < len(events)
+        refused = not lost and not fenced and (handled < len(events) or stream.ended)
         alive = key in self.streams
         last = stream.last if alive else None
         return Appended(

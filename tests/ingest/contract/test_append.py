@@ -72,6 +72,10 @@ def state(key, count, word, marks=""):
     return Event(key, f"y.{count}", Status(state=word, reason="why"), "state", f"{word} {marks}".rstrip())
 
 
+def silence(count, before):
+    return Event(TICKER, f"z.{count}", Status(state="stale", reason="why"), "silence", before)
+
+
 def restart(key, s, rule, at):
     return Event(key, s, Gap(reason="series_restart"), rule, at)
 
@@ -96,7 +100,7 @@ OF_BOOK = [
 ]
 MARKS = ["", "book.9", "24h.9", "24h.9 book.9", "book.10 other.1"]
 OTHERS = (
-    st.builds(ticker, st.sampled_from(["book", "24h"]), st.integers(8, 12))
+    st.builds(ticker, st.sampled_from(["book", "24h", "book~1"]), st.integers(8, 12))
     | st.builds(candle, st.integers(9, 12), st.integers(9, 11) | st.just("closed"))
     | st.builds(opaque, st.sampled_from("abcd"), st.integers(8, 12))
     | st.builds(span, st.integers(8, 9), st.integers(9, 12))
@@ -231,6 +235,11 @@ HISTORIES = [
         [ticker("book", 9), ticker("24h", 2), ticker("book", 10)],
         [ticker("book", 9), ticker("24h", 2), ticker("24h", 3)],
     ],
+    [
+        [ticker("book", 9), ticker("book~1", 2), ticker("book", 10), ticker("book~1", 3), silence(1, "book.11")],
+        [silence(2, "book~1.3"), silence(3, "book~1.4"), silence(4, "book~2.1"), ticker("book~2", 1)],
+        [state(TICKER, 1, "stale", "book~1.1"), state(TICKER, 2, "stale", "book~2.1")],
+    ],
     [[candle(9, 1), candle(9, 10), candle(9, 2)], [candle(9, "closed"), candle(9, 11)], [candle(10, 1), candle(9, 99)]],
     [[candle(9, "closed"), candle(11, 1)], [gap(CANDLES, 100, 109), candle(11, 1)], [candle(10, "closed")]],
     [[opaque("a", 9), opaque("b", 8), opaque("a", 9)], [span(3, 7), span(3, 7), opaque("c", 5)]],
@@ -257,7 +266,9 @@ def test_calls_sent_again_after_any_crashes_change_nothing(fake, calls, crashes)
     refused = []
     for end in [*crashes, len(calls)]:
         for i, events in calls[:end]:
-            refused += [stream for stream in again.append(f"g{i}", *events) if stream.refused]
+            replies = again.append(f"g{i}", *events)
+            # A ticker that comes again after its source began to count anew is told of that.
+            refused += [stream for stream in replies if stream.refused and stream.key != TICKER]
     assert (again.all(), refused) == (expected, [])
 
 
@@ -327,6 +338,39 @@ def test_ids_are_exact_up_to_two_to_the_53(real):
         [str(largest - 2), str(largest - 1), str(largest)],
         str(largest),
     )
+
+
+def test_a_series_of_tickers_that_has_ended_is_not_gone_on_with_and_its_writer_is_told(real):
+    real.append("g", ticker("book", 9), ticker("book~1", 2))
+    told = real.append("g", ticker("book", 10), ticker("24h", 3), ticker("book~1", 3))[0]
+    assert (told.refused, told.handled, told.appended, real.identities(TICKER)) == (
+        True,
+        3,
+        2,
+        ["book.9", "book~1.2", "24h.3", "book~1.3"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [
+        pytest.param("book.11", True, id="the stream has not come so far"),
+        pytest.param("book.10", False, id="it has: nothing is missing"),
+        pytest.param("book~1.1", True, id="and what follows is of another series"),
+        pytest.param("24h.9", False, id="nothing ever came of that source"),
+    ],
+)
+def test_that_tickers_may_be_missing_is_told_where_the_stream_has_not_come_so_far(real, before, said):
+    real.append("g", ticker("book", 9), ticker("book", 10))
+    real.append("g", silence(1, before))
+    assert real.identities(TICKER) == ["book.9", "book.10", *["z.1"] * said]
+
+
+def test_a_silence_is_one_of_all_sources_that_were_heard_before_it(real):
+    real.append("g", ticker("book", 9), ticker("24h", 3))
+    real.append("g", silence(1, "book.12"), ticker("book", 12), silence(2, "24h.5"), ticker("24h", 5))
+    real.append("g", silence(3, "24h.8"), ticker("24h", 8), silence(1, "book.12"), silence(4, "book.15"))
+    assert real.identities(TICKER) == ["book.9", "24h.3", "z.1", "book.12", "24h.5", "z.3", "24h.8"]
 
 
 def test_one_call_serves_all_streams_each_in_its_order(real):

@@ -23,6 +23,7 @@ from tests.ingest.contract.test_append import (
     left,
     opaque,
     session,
+    silence,
     snapshot,
     span,
     state,
@@ -30,12 +31,13 @@ from tests.ingest.contract.test_append import (
     trade,
 )
 
-KINDS = {TRADES: 3, BOOK: 5, TICKER: 2, CANDLES: 2, OPAQUE: 2}
+KINDS = {TRADES: 3, BOOK: 5, TICKER: 4, CANDLES: 2, OPAQUE: 2}
 """How many ways there are to say something of each stream."""
 FAKE = fakeredis.FakeRedis()
 STEPS = st.sampled_from((1, 1, 1, 0, 2, -1, -3))
 BIT = st.integers(0, 1)
 MOSTLY = st.sampled_from((True,) * 7 + (False,))
+SOURCES = st.sampled_from(("book", "book", "book~1", "book~2", "24h"))
 WRITERS = st.sampled_from("ab")
 
 
@@ -80,7 +82,9 @@ def _said(draw, writer, key, kind, i):
         ],
         TICKER: [
             lambda: ticker("book", i),
-            lambda: state(TICKER, name, draw(st.sampled_from(("live", "stale"))), f"book.{i - draw(BIT)}"),
+            lambda: ticker(draw(SOURCES), i),
+            lambda: state(TICKER, name, draw(st.sampled_from(("live", "stale"))), f"{draw(SOURCES)}.{i - draw(BIT)}"),
+            lambda: silence(name, f"{draw(SOURCES)}.{i + draw(BIT)}"),
         ],
         CANDLES: [
             lambda: candle(i, draw(st.sampled_from((1, 2, "closed")))),

@@ -57,7 +57,7 @@ def test_the_bytes_are_those_of_any_other_messagepack(body):
 
 
 def test_there_is_a_name_for_every_type():
-    names = ["trade", "ticker", "candle", "snapshot", "delta", "gap", "status", "intent", "order", "fill"]
+    names = ["trade", "ticker", "candle", "snapshot", "delta", "gap", "status", "intent", "order", "fill", "position"]
     assert [kind.__name__.lower() for kind in TYPES] == names
 
 

@@ -76,10 +76,11 @@ class _Reader:
         self._book: Cut | None = None
 
     def begin(self, s: str, whole: Snapshot) -> Iterator[str]:
-        """A snapshot."""
+        """A snapshot; of a book that nothing proves, one that a reader says may be as wrong as the book."""
         self._book = _applied(({}, {}), whole, self._depth)
         found = self._truth.find(self._book, max(self._at, 0))
-        if found is None:
+        if found is None and self._astray:
+            return
             yield f"snapshot {s} was never the exchange's book behind {self._at}"
         elif found > self._at and not self.told:
             yield f"snapshot {s} leaves out {found - self._at} states, and nothing tells of that"
@@ -101,13 +102,13 @@ class _Reader:
 
     def end(self) -> Iterator[str]:
         """There are no more entries."""
-        if not self._truth.ends(self._at):
+        if not (self._astray or self._truth.ends(self._at)):
             left = len(self._truth.states) - 1 - self._at
             yield f"the last {left} of {len(self._truth.states)} states are not there"
 
 
 class _History:
-    """The exchange's book, cut, each time that it was another."""
+    """The exchange's book, cut, each time that it was another; where it is not cut, after each change."""
 
     def __init__(self, start: Depth, changes: Iterable[Change], hit: Hits, depth: int) -> None:
         whole: Cut = (_numbers(start.bids.items()), _numbers(start.asks.items()))
@@ -117,7 +118,7 @@ class _History:
         for change in changes:
             whole = _applied(whole, change, _WHOLE)
             now = _cut(whole, depth)
-            if now != self.states[-1]:
+            if now != self.states[-1] or depth == _WHOLE:
                 self.states.append(now)
             if change.s in hit.kept_back:
                 self._kept_back.add(len(self.states) - 1)
@@ -133,7 +134,7 @@ class _History:
         for i in range(at + 1, len(self.states)):
             if self.states[i] == book:
                 return i
-            if i not in self._kept_back:
+            if i not in self._kept_back and self.states[i] != self.states[at]:
                 break
         return at if at - 1 in self._late and self.states[at - 1] == book else None
 

@@ -14,6 +14,8 @@ from tests.ingest.exchanges.joined import START_NS, Joined
 FRAMES = os.environ.get("FRAMES")
 _TOLD = ("greet", "receive", "fetched", "located", "refused", "own", "tick")
 _SECONDS = 3
+_ODD = ("refuse@0s/1s", "notice@1s", "drop@2s")
+"""What makes an exchange say what it seldom says."""
 NOW_NS = START_NS + _SECONDS * 1_000_000_000
 """When it is over."""
 
@@ -50,11 +52,10 @@ class Play(NamedTuple):
 def play(name: str) -> Play:
     """Of one exchange, the first seconds of its simulated counterpart."""
     exchange = EXCHANGES[name]()
-    candles = min(channel for channel in exchange.channels if channel in ("candles-1s", "candles-1m"))
-    tapped = _Tapped(exchange)
-    met = Joined(tapped, ("BTC/USDT", "ETH/USDT"), ("trades", "ticker", "orderbook", candles), ("gap:trades@1s",))
-    met.run(_SECONDS)
-    frames = [told.arguments[0] for told in tapped.course if told.method == "receive"]
+    tapped, odd = _Tapped(exchange), _Tapped(exchange)
+    met = _met(tapped, "gap:trades@1s")
+    _met(odd, *_ODD)
+    frames = [told.arguments[0] for told in (*tapped.course, *odd.course) if told.method == "receive"]
     answers = [told.arguments[:2] for told in tapped.course if told.method == "fetched"]
     recorded = _recorded(exchange)
     keys = [*met.keys, *(StreamKey(name, key.channel, symbol) for symbol in recorded.instruments for key in met.keys)]
@@ -64,9 +65,15 @@ def play(name: str) -> Play:
         {**met.instruments, **recorded.instruments},
         tapped.listing,
         tuple(tapped.course),
-        (*frames, *recorded.frames),
+        tuple(dict.fromkeys((*frames, *recorded.frames))),
         tuple((tag, body) for tag, body in answers if isinstance(body, bytes)),
     )
+
+
+def _met(exchange: "_Tapped", *faults: str) -> Joined:
+    candles = min(channel for channel in exchange.channels if channel in ("candles-1s", "candles-1m"))
+    met = Joined(exchange, ("BTC/USDT", "ETH/USDT"), ("trades", "ticker", "orderbook", candles), faults)
+    return met.run(_SECONDS)
 
 
 class _Tapped:

@@ -139,21 +139,25 @@ def _spliced(original: bytes, how: tuple[float, int, bytes]) -> bytes:
 
 
 class Hostile(NamedTuple):
-    """How far a conversation has come when something else is told."""
+    """How far a conversation has come when something else is told; the time is added to it."""
 
     at: int
-    told: Sequence[tuple[bytes] | tuple[str, bytes | FetchFailed]]
-    """Frames, and answers of REST to a tag."""
+    told: Sequence[Told]
 
 
 @cache
 def hostile(name: str) -> st.SearchStrategy[Hostile]:
     about = play(name)
-    frames = st.builds(spoilt, st.sampled_from(about.frames), flaws) | junk
+    frames = st.builds(spoilt, st.sampled_from(about.frames), flaws) | st.sampled_from(about.frames) | junk
     pages = st.builds(lambda answer, flaw: (answer[0], spoilt(answer[1], flaw)), st.sampled_from(about.answers), flaws)
     tags = st.sampled_from(sorted({tag for tag, _ in about.answers}))
     failures = st.builds(FetchFailed, st.integers(0, 599), st.text(max_size=300))
-    told = st.tuples(frames) | pages | st.tuples(tags, junk | failures)
+    gone = st.builds(lambda key: Told("unsubscribe", ([key],)), st.sampled_from(about.keys))
+    told = (
+        st.builds(lambda frame: Told("receive", (frame,)), frames)
+        | st.builds(lambda answer: Told("fetched", answer), pages | st.tuples(tags, junk | failures))
+        | gone
+    )
     return st.builds(Hostile, st.sampled_from((12, 40)) | st.integers(1, 60), st.lists(told, min_size=1, max_size=3))
 
 
@@ -167,7 +171,7 @@ def test_nothing_that_comes_makes_anything_but_known_errors_and_sound_events(nam
     for told in before:
         told.to(talk)
     now_ns = before[-1].arguments[-1]
-    course = [Told("receive" if len(each) == 1 else "fetched", (*each, now_ns)) for each in hostilities]
+    course = [Told(told.method, (*told.arguments, now_ns)) for told in hostilities]
     for told in (*course, *about.course[at : at + 12], Told("tick", (now_ns + SECOND,)), Told("closed", ("over",))):
         try:
             outputs = told.to(talk)

@@ -38,13 +38,13 @@ def untrue(feed: Feed, family: str, name: str) -> list[str]:
     """What is said of it and did not happen."""
     met = played(name, rate=8)
     key = next(key for key in met.keys if family_of(key.channel) == family)
-    talk, _ = met._lines[0]._talk
+    topics = {key: topic for line in met._lines for key, topic in line._talk[0]._voice.topics.items()}
     events = [entry.event for entry in met.entries(key.channel, key.symbol)]
     gaps = [event for event in events if isinstance(event, Gap)]
     stale = [event for event in events if isinstance(event, Status) and event.state == "stale"]
     depths = {event.depth for event in events if isinstance(event, Snapshot)}
     wrong = []
-    if talk._voice.topics[key].kept != feed.kept:
+    if topics[key].kept != feed.kept:
         wrong.append("another topic keeps it whole")
     if feed.kept.mended in REMEDIES and gaps:
         wrong.append("a gap that REST was to fill")

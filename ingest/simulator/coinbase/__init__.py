@@ -1,0 +1,1 @@
+"""Coinbase Exchange as it would tell of a simulated market: its feed without a key, and its REST."""

@@ -107,6 +107,8 @@ class Connection:
         self.renewal = ""
         """Why another is to take its place; empty while none is."""
         self.renewed_at_s: dict[StreamKey, float] = replaces.renewed_at_s if replaces else {}
+        self._seamless = False
+        """Whether nothing can be missing before what is the first of a source over this socket."""
         self._conversation: Conversation | None = None
         self._heir = ""
         self._carried = plan.streams
@@ -135,12 +137,13 @@ class Connection:
             self._positions.pop(key, None)
             if key in positions:
                 self._positions[key] = positions[key]
-            self._flow.wait_for((key,), time.time_ns())
+            self._flow.wait_for((key,), self._positions, time.time_ns())
         self.streams = streams
 
-    def take_over(self) -> None:
-        """From now on it is the one that speaks for its streams."""
+    def take_over(self, *, seamless: bool) -> None:
+        """From now on it is the one that speaks for its streams; `seamless` if the one before heard them until now."""
         self.standby = False
+        self._seamless = seamless
 
     def retire(self, heir: str) -> None:
         """End in order: that one has taken over."""
@@ -187,14 +190,16 @@ class Connection:
     def _converse(self) -> Conversation:
         """A new connection is a new conversation, which goes on where the last one ended."""
         for refusal in () if self.standby else self._publisher.take_refusals(self.streams):
-            self._positions.pop(refusal.key, None)
             if refusal.last is not None:
                 self._positions[refusal.key] = refusal.last
+            elif refusal.key.channel != "ticker":  # a ticker's marks stand, if not all in the newest series
+                self._positions.pop(refusal.key, None)
         session = f"{self._session}.{self.counters.connects}"
         self._carried = self.streams
         self._told = {}
+        self._seamless = False
         self.renewal = ""
-        self._flow.begin(self.streams, time.time_ns())
+        self._flow.begin(self.streams, self._positions, time.time_ns())
         return self._exchange.converse(self.streams, self._instruments, self._positions, session)
 
     @asynccontextmanager
@@ -264,7 +269,7 @@ class Connection:
                 continue
             for output in outputs:
                 if output.__class__ is Event:
-                    if output.rule == "state" and self.standby:
+                    if (output.rule == "state" and self.standby) or (output.rule == "silence" and self._seamless):
                         continue
                     publisher.put(output)
                     if output.key in unheard:
@@ -343,9 +348,10 @@ class Connection:
     def _do(self, errands: _Errands, outputs: Sequence[Output]) -> None:
         for output in outputs:
             if isinstance(output, Event):
-                if output.rule != "state" or not self.standby:
-                    self._publisher.put(output)
-                    self._flow.heard(output)
+                if (output.rule == "state" and self.standby) or (output.rule == "silence" and self._seamless):
+                    continue
+                self._publisher.put(output)
+                self._flow.heard(output)
             elif isinstance(output, Send):
                 errands.sends.put_nowait(output)
             elif isinstance(output, Fetch):

@@ -10,6 +10,7 @@ from ingest.contract.keys import StreamKey
 from ingest.exchanges.exchange import Exchange, Instrument, Plan
 from ingest.limits import Budgets
 from ingest.publisher import Publisher
+from ingest.reporting import State
 from ingest.rest import Rest
 from ingest.tasks import Crew, pause
 
@@ -101,7 +102,7 @@ class Listening:
         if not flowing or not flowing.issuperset(connection.flowing()):
             return connection
         del self._successors[connection]
-        successor.take_over()
+        successor.take_over(seamless=connection.state == State.CONNECTED)
         connection.retire(successor.name)
         return successor
 

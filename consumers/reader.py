@@ -21,8 +21,10 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from consumers.delivery import Delivery, Fence, Figures
-from consumers.group import Group, check_client
+from consumers.client import check_client
+from consumers.delivery import Delivery, Fence
+from consumers.figures import Figures
+from consumers.group import Group
 from consumers.hand import Hand
 from consumers.intake import LOOK_EVERY_SECONDS, Intake
 from consumers.owned import OWNER, Owned
@@ -239,7 +241,8 @@ class Reader:
         received_ns = getattr(event, "received_ns", 0)
         if received_ns > stream.entered_ns and not arrival.again:
             figures.latencies.add(time.time_ns() - received_ns)
-        return Delivery(key, entry, event, lost, arrival.again, arrival, self._hand, self._fence(arrival))
+        fence, redriven = self._fence(arrival), stream.redriven
+        return Delivery(key, entry, event, lost, arrival.again, arrival, self._hand, fence, redriven)
 
     def _fence(self, arrival: Arrival) -> Fence | None:
         if not self._sharing.in_order:

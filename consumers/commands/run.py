@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from consumers.commands.given import WRONG_SETTINGS, look_on, settings
 from consumers.partition import ACCOUNT_PARTS
 from consumers.reader import Reader
-from consumers.services import service as services
+from consumers.services import lines
 from consumers.services.bot import Bot
 from consumers.services.order import Orders
 from consumers.services.position import Positions
@@ -74,7 +74,7 @@ async def _serve(service: Service, redis: Redis, given: ConsumerSettings, stoppi
 
 async def _read(service: Service, reader: Reader, given: ConsumerSettings, stopping: asyncio.Event) -> None:
     async with reader:
-        served = await services.run(service, reader, stopping, time_limit_s=given.time_limit_s)
+        served = await lines.run(service, reader, stopping, time_limit_s=given.time_limit_s)
     structlog.get_logger().info("stopped", service=service.name, **structs.asdict(served))
 
 

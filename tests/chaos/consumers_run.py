@@ -32,7 +32,7 @@ from tests.chaos.consumers_child import GROUPS, POISON, effects
 from tests.chaos.consumers_oracle import Verdict, judge
 
 _FLOWS_WITHIN_S = 30
-_LIVES = 0.3  # seconds of a server being away
+_AWAY_S = 0.3
 _COLUMNS = Verdict.__struct_fields__[1:]
 
 FAULTS = {"kill": 6, "stop": 2, "end": 3, "redis-kill": 1, "destroy": 2, "stream": 1}
@@ -51,11 +51,12 @@ class Setting(Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...] = tuple(GROUPS)
     faults: tuple[str, ...] = tuple(FAULTS)
     streams: int = 6
-    rate: int = 250
+    rate: int = 120
     """Entries a second over all streams."""
     poison_every: int = 150
     """Of the entries of a stream, about one of so many; 0 for none."""
-    settles_within_s: float = 60
+    stands_still_s: float = 20
+    """After which nobody is waited for any more."""
     server: str | None = None
 
 
@@ -131,7 +132,7 @@ class Scene:
         self.random = random.Random(setting.seed)
         self.struck: Counter[str] = Counter()
         self.troubles: list[str] = []
-        self._strikes: set[asyncio.Task[None]] = set()
+        self._server_lock = asyncio.Lock()
 
     async def flows(self) -> None:
         """Return once every group handles something."""
@@ -150,23 +151,21 @@ class Scene:
         kinds = self.setting.faults
         weights = [FAULTS[kind] for kind in kinds]
         deadline = time.monotonic() + self.setting.seconds
-        while time.monotonic() < deadline:
-            await asyncio.sleep(self.random.uniform(0.5, 1.5) * self.setting.every_s)
-            if kinds:
-                (kind,) = self.random.choices(kinds, weights)
-                task = asyncio.create_task(self._carry_out(kind))
-                self._strikes.add(task)
-                task.add_done_callback(self._strikes.discard)
-        while self._strikes:
-            await asyncio.gather(*self._strikes)
+        async with asyncio.TaskGroup() as strikes:
+            while time.monotonic() < deadline:
+                await asyncio.sleep(self.random.uniform(0.5, 1.5) * self.setting.every_s)
+                if kinds:
+                    (kind,) = self.random.choices(kinds, weights)
+                    strikes.create_task(self._carry_out(kind))
 
     async def _carry_out(self, kind: str) -> None:
         self.struck[kind] += 1
         match kind:
             case "redis-kill":
-                self.server.kill()
-                await asyncio.sleep(_LIVES)
-                await asyncio.to_thread(self.server.start)
+                async with self._server_lock:
+                    self.server.kill()
+                    await asyncio.sleep(_AWAY_S)
+                    await asyncio.to_thread(self.server.start)
             case "destroy":
                 group, key = self.random.choice(self.setting.groups), self.random.choice(self.producer.streams)
                 with contextlib.suppress(RedisError, OSError):
@@ -194,13 +193,19 @@ class Scene:
                 child.start()
 
     async def settles(self) -> None:
-        """Return once every group has nothing left to read and nothing pending."""
-        deadline = time.monotonic() + self.setting.settles_within_s
+        """Return once every group has nothing left to read and nothing pending, or nothing has happened for long."""
+        done, since = -1, time.monotonic()
         while left := await self._left():
-            if time.monotonic() > deadline:
-                self.troubles.append(f"not handled in time: {left[:5]}")
+            if (now := await self._done()) != done:
+                done, since = now, time.monotonic()
+            if time.monotonic() > since + self.setting.stands_still_s:
+                self.troubles.append(f"not handled: {left[:5]}")
                 return
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
+
+    async def _done(self) -> int:
+        lists = [effects(group, key) for group in self.setting.groups for key in self.producer.streams]
+        return sum([await self.redis.llen(name) for name in lists])
 
     async def _left(self) -> list[str]:
         left = []

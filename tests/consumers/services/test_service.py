@@ -6,9 +6,10 @@ from decimal import Decimal
 from consumers.append import append
 from consumers.reader import Reader
 from consumers.services.bot import Bot
+from consumers.services.lines import ATTEMPTS, run
 from consumers.services.order import Orders
 from consumers.services.position import Positions
-from consumers.services.service import ATTEMPTS, Served, run
+from consumers.services.service import Served
 from consumers.services.strategy import Wish
 from ingest.contract import keys
 from tests.consumers.services.scene import NOW_NS, bodies, book, fill, intent, key, trade

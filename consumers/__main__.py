@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import re
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated
 
 import structlog
@@ -16,14 +16,16 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from consumers import stored
-from consumers.console import played
+from consumers import letters, stored
+from consumers.console import dead, played
 from consumers.console.ladder import plain, render, watch
 from consumers.console.lag import as_json as lag_as_json
 from consumers.console.lag import lags, table
 from consumers.console.lines import Seen, as_json, as_line
 from consumers.console.tail import follow, newest
 from consumers.group import connect
+from consumers.letters import Letter
+from consumers.partition import ACCOUNT_PARTS
 from consumers.patience import MAX
 from consumers.patterns import Patterns
 from consumers.reader import Reader
@@ -35,6 +37,7 @@ from consumers.services.position import Positions
 from consumers.services.service import Service
 from consumers.services.strategy import EXAMPLE, BadStrategy, load_strategy
 from consumers.settings import ConsumerSettings, WrongSettings, read_settings, redacted
+from consumers.watchdog import end_if_stuck
 from ingest.contract.keys import BadName, StreamKey, check_name, parse_symbol
 from ingest.process import end, log_to_stderr, until_stopped
 
@@ -43,7 +46,13 @@ WRONG_SETTINGS = 2
 app = typer.Typer(help="Redis Streams in, effects out.", no_args_is_help=True, add_completion=False)
 run = typer.Typer(help="Run a service until SIGINT or SIGTERM.", no_args_is_help=True)
 app.add_typer(run, name="run")
+dlq = typer.Typer(help="Entries that a group could not handle.", no_args_is_help=True)
+app.add_typer(dlq, name="dlq")
 
+OfExchange = Annotated[str, typer.Argument(help="As in binance")]
+OfGroup = Annotated[str, typer.Argument(help="As in position")]
+SomeLetters = Annotated[list[str] | None, typer.Argument(help="As `consume dlq list` names them")]
+EveryLetter = Annotated[bool, typer.Option("--all", help="All of the group's")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON, one object a line")]
 
 
@@ -146,6 +155,100 @@ def lag(as_objects: AsJson = False) -> None:
     until_stopped(lambda stopping: _lag(settings, as_objects))
 
 
+@dlq.command("list")
+def list_letters(
+    exchange: Annotated[str, typer.Option(help="Of one exchange")] = "",
+    group: Annotated[str, typer.Option(help="Of one group")] = "",
+    as_objects: AsJson = False,
+) -> None:
+    """Print all dead letters, a line each."""
+    settings = _settings()
+    until_stopped(lambda _: _with_redis(settings, lambda redis: _list_letters(redis, exchange, group, as_objects)))
+
+
+@dlq.command()
+def show(
+    exchange: OfExchange, group: OfGroup, letter: Annotated[str, typer.Argument()], as_object: AsJson = False
+) -> None:
+    """Print one dead letter, with all that is known of it."""
+    settings = _settings()
+    until_stopped(
+        lambda _: _with_redis(settings, lambda redis: _show_letter(redis, exchange, group, letter, as_object))
+    )
+
+
+@dlq.command()
+def redrive(exchange: OfExchange, group: OfGroup, some: SomeLetters = None, every: EveryLetter = False) -> None:
+    """Have the group handle dead letters after all, as the entries that they were."""
+    _with_letters(letters.redrive, "redriven", exchange, group, some, every)
+
+
+@dlq.command()
+def drop(exchange: OfExchange, group: OfGroup, some: SomeLetters = None, every: EveryLetter = False) -> None:
+    """Forget dead letters."""
+    _with_letters(letters.drop, "dropped", exchange, group, some, every)
+
+
+def _with_letters(
+    do: Callable[[Redis, Letter], Awaitable[bool]],
+    done: str,
+    exchange: str,
+    group: str,
+    some: list[str] | None,
+    every: bool,
+) -> None:
+    if bool(some) == every:
+        end("which letters? name them, as `consume dlq list` does, or say --all", WRONG_SETTINGS)
+    settings = _settings()
+
+    async def go(redis: Redis) -> None:
+        async for letter in _letters(redis, exchange, group, some):
+            typer.echo(f"{letter.id} {done if await do(redis, letter) else 'is gone'}")
+
+    until_stopped(lambda _: _with_redis(settings, go))
+
+
+async def _letters(redis: Redis, exchange: str, group: str, some: list[str] | None) -> AsyncIterator[Letter]:
+    if some is None:
+        async for letter in letters.found(redis, exchange, group):
+            yield letter
+    for letter_id in some or ():
+        yield await _letter(redis, exchange, group, letter_id)
+
+
+async def _letter(redis: Redis, exchange: str, group: str, letter_id: str) -> Letter:
+    if not re.fullmatch(r"\d{1,19}-\d{1,19}", letter_id):
+        end(f"{letter_id!r} is no letter; expected an id as in 1767225600000-0", WRONG_SETTINGS)
+    letter = await letters.one(redis, exchange, group, letter_id)
+    return letter or end(f"no letter {letter_id} of the group {group} at {exchange}", 1)
+
+
+async def _list_letters(redis: Redis, exchange: str, group: str, as_objects: bool) -> None:
+    found = [letter async for letter in letters.found(redis, exchange, group)]
+    if as_objects:
+        for letter in found:
+            typer.echo(dead.as_json(letter))
+    elif found:
+        Console(highlight=False).print(dead.table(found))
+    else:
+        typer.echo("no dead letters", err=True)
+
+
+async def _show_letter(redis: Redis, exchange: str, group: str, letter_id: str, as_object: bool) -> None:
+    letter = await _letter(redis, exchange, group, letter_id)
+    typer.echo(dead.as_json(letter) if as_object else "\n".join(dead.lines(letter)))
+
+
+async def _with_redis(settings: ConsumerSettings, do: Callable[[Redis], Awaitable[None]]) -> None:
+    redis = connect(str(settings.redis_url))
+    try:
+        await do(redis)
+    except (RedisError, OSError) as error:
+        end(f"no Redis at {redacted(str(settings.redis_url))}: {error}", 1)
+    finally:
+        await redis.aclose()
+
+
 def _run(make: Callable[[Redis], Service], settings: ConsumerSettings) -> None:
     until_stopped(lambda stopping: _serve(make, settings, stopping))
 
@@ -155,23 +258,47 @@ async def _serve(make: Callable[[Redis], Service], settings: ConsumerSettings, s
     service = make(redis)
     log = structlog.get_logger().bind(service=service.name)
     log.info("started", redis=redacted(str(settings.redis_url)), channels=" ".join(service.channels))
-    reader = Reader(
-        redis,
-        group=service.name,
-        consumer=settings.consumer or socket.gethostname(),
-        channels=service.channels,
-        exchanges=settings.exchanges,
-        symbols=settings.symbols,
-        block_ms=settings.block_ms,
-        count=settings.count,
-        claim_idle_ms=settings.claim_idle_ms,
-    )
+    over = asyncio.Event()
     try:
-        async with reader:
-            served = await services.run(service, reader, stopping)
-        log.info("stopped", **structs.asdict(served))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(end_if_stuck(settings.time_limit_s, over))
+            try:
+                async with asyncio.TaskGroup() as serving:
+                    for reader in _readers(redis, service, settings):
+                        serving.create_task(_read(service, reader, settings, stopping))
+            finally:
+                over.set()
     finally:
         await redis.aclose()
+
+
+async def _read(service: Service, reader: Reader, settings: ConsumerSettings, stopping: asyncio.Event) -> None:
+    async with reader:
+        served = await services.run(service, reader, stopping, time_limit_s=settings.time_limit_s)
+    structlog.get_logger().info("stopped", service=service.name, **structs.asdict(served))
+
+
+def _readers(redis: Redis, service: Service, settings: ConsumerSettings) -> list[Reader]:
+    """One, but for a service that is several groups."""
+    several = service.partition == "account"
+    return [
+        Reader(
+            redis,
+            group=f"{service.name}.{part}" if several else service.name,
+            consumer=settings.consumer or socket.gethostname(),
+            partition=service.partition,
+            part=part,
+            channels=service.channels,
+            exchanges=settings.exchanges,
+            symbols=settings.symbols,
+            block_ms=settings.block_ms,
+            count=settings.count,
+            in_hand=settings.in_hand,
+            claim_idle_ms=settings.claim_idle_ms,
+            lease_ms=settings.lease_ms,
+        )
+        for part in range(ACCOUNT_PARTS if several else 1)
+    ]
 
 
 async def _tail(

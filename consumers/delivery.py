@@ -1,7 +1,7 @@
 """What a reader hands over, and what it reckons meanwhile: holes in `n`, latency. Functions of values only."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct, field
 
@@ -12,7 +12,47 @@ from ingest.contract.keys import StreamKey
 Fields = Mapping[bytes, bytes]
 
 _GENERATIONS = 8
+_MOST_N = 1 << 53
 _BUCKETS = 304  # up to 2^40 µs, twelve days
+
+
+class Taken(Exception):
+    """What was in hand is another process's by now: it has the effect, this one must not."""
+
+
+Command = Sequence[str | bytes | int | float]
+"""A command of Redis in words, as `("HINCRBY", key, field, 1)`; the second word is its one key."""
+
+
+class Holder(Protocol):
+    """Who has entries in hand, each until it is dealt with."""
+
+    def has(self, entry: object) -> bool:
+        """Whether it is still in hand."""
+
+    def ack(self, entry: object) -> None:
+        """It is dealt with."""
+
+    def hold(self, entry: object) -> None:
+        """It is not over when the next one is asked for."""
+
+    def release(self, entry: object) -> None:
+        """It is to come again."""
+
+    def bury(self, entry: object, reason: str, failures: int, deliveries: int) -> None:
+        """It goes among the dead letters."""
+
+    async def deliveries(self, entry: object) -> int:
+        """How many deliveries are noted."""
+
+    async def delivered(self, entry: object) -> int:
+        """Note one more delivery; how many there were."""
+
+    async def failed(self, entry: object) -> int:
+        """Note one more failure; how many there were."""
+
+    async def commit(self, entry: object, commands: Sequence[Command]) -> bool:
+        """Have the effect and acknowledge it in one step."""
 
 
 class Delivery(Struct, frozen=True, eq=False):
@@ -25,11 +65,52 @@ class Delivery(Struct, frozen=True, eq=False):
     """So many entries right before this one are lost: neither this reader nor another of its group can get them."""
     redelivered: bool
     """Redis has handed it out before: it may have been handled already, by this process or by one before it."""
-    _acked: list[tuple[StreamKey, Entry]]
+    _arrival: object
+    _holder: Holder
 
     async def ack(self) -> None:
         """Say that it is handled. Told to Redis in batches: after a crash in between it is delivered again."""
-        self._acked.append((self.key, self.entry))
+        self._holder.ack(self._arrival)
+
+    async def commit(self, *commands: Command) -> bool:
+        """Carry these commands out and acknowledge the entry, in one step and once.
+
+        False if that was done before: then nothing is done now. All keys must be in the stream's hash tag. With an
+        owner for each partition that holds whatever happens to processes, groups and Redis; where readers compete, it
+        holds unless the group itself is destroyed. Raises Taken, and RedisError or OSError: whether it was done is
+        then not known, and trying again is right. A command that Redis refuses ends it there: put the one that may be
+        refused first.
+        """
+        return await self._holder.commit(self._arrival, commands)
+
+    def hold(self) -> None:
+        """Keep it in hand while others are asked for, until `ack`, `commit`, `release` or `bury`."""
+        self._holder.hold(self._arrival)
+
+    def release(self) -> None:
+        """Have it delivered again, later: to whoever of the group is free, or, where order is kept, here and next."""
+        self._holder.release(self._arrival)
+
+    def bury(self, reason: str, failures: int = 0, deliveries: int = 1) -> None:
+        """Put it among the dead letters (`consume dlq`)."""
+        self._holder.bury(self._arrival, reason, failures, deliveries)
+
+    async def deliveries(self) -> int:
+        """How many deliveries are noted in Redis."""
+        return await self._holder.deliveries(self._arrival)
+
+    async def delivered(self) -> int:
+        """Note in Redis that it is about to be handled; how often it was. For those that are `redelivered`."""
+        return await self._holder.delivered(self._arrival)
+
+    async def failed(self) -> int:
+        """Note in Redis that handling it failed; how often it did."""
+        return await self._holder.failed(self._arrival)
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is still in hand. If not, another process handles it, or it comes here again."""
+        return self._holder.has(self._arrival)
 
     def __repr__(self) -> str:
         return f"Delivery({self.key} {self.entry!r} hole={self.hole} redelivered={self.redelivered})"
@@ -64,6 +145,21 @@ class Continuity:
         self._n = max(n, self._n)
         self._highest[g] = max(n, self._highest.get(g, 0))
 
+    @property
+    def stands(self) -> bool:
+        """Whether it is known where the next entry has to be."""
+        return bool(self._g)
+
+    def missing(self, g: bytes, n: int) -> int:
+        """How many entries would be missing before this one."""
+        if not self._g or n <= self._highest.get(g, 0):
+            return 0
+        return max(0, n - 1 - (self._n if g == self._g else 0))
+
+    def pass_by(self) -> None:
+        """An entry that does not say which it is: it has a place like any other."""
+        self._n += bool(self._g)
+
     def follow(self, g: bytes, n: int) -> None:
         """An entry that was pending; these have holes where others were acknowledged, so only the very next counts."""
         if g == self._g and n == self._n + 1:
@@ -78,9 +174,7 @@ class Continuity:
 
     def _unusual(self, g: bytes, n: int) -> Step:
         repeated = n <= self._highest.get(g, 0)
-        missing = 0
-        if self._g and not repeated:
-            missing = n - 1 - (self._n if g == self._g else 0)
+        missing = self.missing(g, n)
         self._g, self._n = g, n
         if not repeated:
             self._highest[g] = n
@@ -92,9 +186,11 @@ class Continuity:
 def place(fields: Fields) -> tuple[bytes, int] | None:
     """The `g` and `n` of an entry, even of one that is unreadable otherwise; None if these are, too."""
     try:
-        return fields[b"g"], int(fields[b"n"])
+        g, n = fields[b"g"], int(fields[b"n"])
     except (KeyError, ValueError):
         return None
+    # Redis keeps both as text between blanks, and calculates with n.
+    return (g, n) if len(g.split()) == 1 and 0 < n <= _MOST_N else None
 
 
 class Latencies:
@@ -140,6 +236,8 @@ class Figures(Struct):
     lost: int = 0
     """Entries: those missing in the holes, and those trimmed while pending."""
     unreadable: int = 0
+    dead: int = 0
+    """Put among the dead letters; unreadable ones, too."""
     skipped: int = 0
     """Entries of a type that is of a later day; they are acknowledged."""
     stopped: int = 0
@@ -154,6 +252,7 @@ class Figures(Struct):
             "holes": self.holes,
             "lost": self.lost,
             "unreadable": self.unreadable,
+            "dead": self.dead,
             "skipped": self.skipped,
             "stopped": self.stopped,
             "latency_p50_us": self.latencies.quantile_us(0.5),

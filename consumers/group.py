@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha1
 from operator import attrgetter
@@ -13,14 +14,15 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, OutOfMemoryError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
 
-from consumers.delivery import Fields, place
+from consumers.delivery import Command, Fields, place
 from ingest.contract import keys
-from ingest.contract.codec import Entry
 from ingest.contract.keys import BadName, StreamKey, parse_key
 
 _PAGE = 500
+MOST_DEAD = 10_000
+"""Dead letters of one group at one exchange. What is more is left pending, and its stream waits."""
 _NAME = re.compile(r"[\w.-]{1,128}\Z")
 _log = structlog.get_logger()
 
@@ -36,6 +38,29 @@ class Mark(NamedTuple):
     n: int
 
 
+class Tenancy(NamedTuple):
+    """Who owns the part that a stream is in, and under which fence; nobody does where readers compete."""
+
+    member: str = ""
+    shard: int | str = ""
+    fence: int | str = ""
+
+
+class Part(NamedTuple):
+    """Entries of one stream and generation that are dealt with."""
+
+    key: StreamKey
+    marks: Sequence[Mark]
+    tenancy: Tenancy = Tenancy()
+
+
+class Standing(NamedTuple):
+    """How far a group has handled a stream."""
+
+    g: bytes
+    n: int
+
+
 class Claimed(NamedTuple):
     """What XAUTOCLAIM took over of one stream."""
 
@@ -46,7 +71,7 @@ class Claimed(NamedTuple):
     """Where to go on; `0-0` at the end."""
 
 
-async def command(redis: Redis, *words: str | bytes | int) -> Any:
+async def command(redis: Redis, *words: str | bytes | float) -> Any:
     """Its reply. Raises RedisError, OSError."""
     return await redis.execute_command(*words)  # type: ignore[no-untyped-call]
 
@@ -58,7 +83,7 @@ class Script:
         self._text = text
         self._digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
 
-    async def run(self, redis: Redis, names: Sequence[str], arguments: Sequence[str | bytes | int]) -> Any:
+    async def run(self, redis: Redis, names: Sequence[str], arguments: Sequence[str | bytes | float]) -> Any:
         """Its reply. Raises RedisError."""
         words = ("EVALSHA", self._digest, len(names), *names, *arguments)
         try:
@@ -68,12 +93,18 @@ class Script:
             return await command(redis, *words)
 
 
-def _script(name: str) -> Script:
-    return Script((Path(__file__).parent / name).read_text(encoding="utf-8"))
+def _text(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
-_ENTER = _script("enter.lua")
-_SETTLE = _script("settle.lua")
+_ENTER = Script(_text("enter.lua"))
+_SETTLE = Script(_text("fence.lua") + _text("settle.lua"))
+_COMMIT = Script(_text("fence.lua") + _text("commit.lua"))
+_BURY = Script(_text("fence.lua") + _text("bury.lua"))
+_GATHER = Script(_text("gather.lua"))
+_TOUCH = Script(_text("touch.lua"))
+_TIDY = Script(_text("tidy.lua"))
+_STALE_MS = 86_400_000
 
 
 def connect(url: str) -> Redis:
@@ -126,20 +157,35 @@ class Group:
                 _log.warning("not a stream", exchange=exchange, registry=keys.streams(exchange), reason=str(bad))
         return [key for key in map(self._keys.get, names) if key]
 
+    async def redriven(self, exchange: str) -> list[StreamKey]:
+        """Streams of this group alone, with dead letters that it is to handle after all."""
+        names: set[bytes] = await command(self._redis, "SMEMBERS", keys.redriven(exchange, self.name))
+        symbols = (name.decode().partition(f"redo-{self.name}")[2].lstrip(":") for name in names)
+        return [keys.redo(self.name, exchange, symbol.replace("-", "/", 1)) for symbol in symbols]
+
     async def enter(
-        self, exchange: str, channels: Iterable[str], streams: Mapping[StreamKey, Mark | None]
-    ) -> dict[StreamKey, tuple[bytes, int]]:
-        """Register and stand on these streams of the exchange; `g` and `n` up to which each is handled."""
-        channels = sorted(channels)
-        arguments: list[str | int] = [self.name, len(channels), *channels]
-        for mark in streams.values():
-            arguments += mark or ("", "", "")
-        names = [keys.groups(exchange), keys.handled(exchange, self.name), *map(str, streams)]
-        places = {}
-        for key, handled in zip(streams, await _ENTER.run(self._redis, names, arguments), strict=True):
-            g, n, _count = handled.split(b" ")
-            places[key] = g, int(n)
-        return places
+        self, exchange: str, needs: Iterable[str], streams: Sequence[StreamKey], *, in_order: bool
+    ) -> dict[StreamKey, Standing]:
+        """Register and stand on these streams of the exchange; up to where each is handled."""
+        names = [keys.groups(exchange), keys.handled(exchange, self.name), keys.buried(exchange, self.name)]
+        names += map(str, streams)
+        arguments: list[str | int] = [self.name, int(in_order), *sorted(needs)]
+        replies: list[bytes] = await _ENTER.run(self._redis, names, arguments)
+        places = (handled.split(b" ") for handled in replies)
+        return {key: Standing(g, int(n)) for key, (g, n, *_) in zip(streams, places, strict=True)}
+
+    async def enter_redriven(self, key: StreamKey) -> None:
+        """Stand on a stream of this group alone."""
+        try:
+            await command(self._redis, "XGROUP CREATE", str(key), self.name, "0", "MKSTREAM")
+        except ResponseError as error:
+            if not str(error).startswith(("BUSYGROUP", "OOM")):
+                raise
+
+    async def gather(self, key: StreamKey) -> int:
+        """Take over all that is pending, whoever has it. How many of these entries exist no more."""
+        trimmed: int = await _GATHER.run(self._redis, [str(key)], [self.name, self.consumer])
+        return trimmed
 
     async def new(self, streams: Iterable[StreamKey], count: int, block_ms: int) -> list[tuple[StreamKey, list[Row]]]:
         """What nobody of the group was given yet; waits `block_ms` for it if there is nothing."""
@@ -170,44 +216,101 @@ class Group:
         """Take entries that were trimmed off the pending ones; they do not count as handled."""
         await command(self._redis, "XACK", str(key), self.name, *ids)
 
-    async def settle(
-        self, exchange: str, acked: Sequence[tuple[StreamKey, Entry]]
-    ) -> tuple[int, dict[StreamKey, Mark]]:
-        """Acknowledge. How many were still pending, and the newest per stream."""
-        # By generation, too: an entry of an earlier one that came again says nothing of how far the stream is handled.
-        parts: dict[tuple[StreamKey, str], list[Entry]] = {}
-        for key, entry in acked:
-            parts.setdefault((key, entry.g), []).append(entry)
-        marks, arguments = {}, [self.name]
-        for (key, g), entries in parts.items():
-            newest = max(entries, key=attrgetter("n"))
-            marks[key] = Mark(newest.id, g, newest.n)
-            arguments += [g, str(newest.n), str(len(entries)), *(entry.id for entry in entries)]
-        names = [keys.handled(exchange, self.name), *(str(key) for key, _ in parts)]
-        return await _SETTLE.run(self._redis, names, arguments), marks
+    async def take_back(self, key: StreamKey, ids: Sequence[bytes]) -> None:
+        """Have these entries pending for this consumer, whoever had them or let them go."""
+        for i in range(0, len(ids), _PAGE):
+            part: list[Any] = list(ids[i : i + _PAGE])
+            await self._redis.xclaim(str(key), self.name, self.consumer, 0, part, force=True, justid=True)
 
-    async def still_there(self, key: StreamKey, before: bytes, g: bytes, first_n: int, missing: int) -> int:
-        """How many of the `missing` entries from `first_n` of `g` on the stream has, right before the id `before`."""
-        found = 0
-        while found < missing:
-            page = min(_PAGE, missing - found)
-            rows = await command(self._redis, "XREVRANGE", str(key), b"(" + before, "-", "COUNT", page)
-            for _, fields in rows:
+    async def touch(self, in_hand: Mapping[StreamKey, Sequence[bytes]]) -> None:
+        """Keep others from claiming these entries of one exchange."""
+        arguments: list[str | bytes | int] = [self.name, self.consumer]
+        for ids in in_hand.values():
+            arguments += (len(ids), *ids)
+        await _TOUCH.run(self._redis, list(map(str, in_hand)), arguments)
+
+    async def settle(self, exchange: str, parts: Sequence[Part], tried: Sequence[str] = ()) -> list[int]:
+        """Acknowledge, and forget the tries. Of each part how many were still pending, -1 if it is another's."""
+        member = next((part.tenancy.member for part in parts), "")
+        forgotten = [f"{name} {what}" for name in tried for what in ("failures", "deliveries")]
+        arguments: list[str | int] = [self.name, member, len(forgotten), *forgotten]
+        for part in parts:
+            newest = max(part.marks, key=attrgetter("n"))
+            ids = [mark.id for mark in part.marks]
+            arguments += (part.tenancy.shard, part.tenancy.fence, *newest, len(ids), *ids)
+        names = [*self._companions(exchange), *(str(part.key) for part in parts)]
+        settled: list[int] = await _SETTLE.run(self._redis, names, arguments)
+        return settled
+
+    async def commit(self, key: StreamKey, mark: Mark, tenancy: Tenancy, commands: Sequence[Command]) -> int:
+        """1 if it was done now, 0 if before, -1 if the stream is another's."""
+        names = [*self._companions(key.exchange), str(key), *(str(words[1]) for words in commands)]
+        arguments: list[str | bytes | int | float] = [self.name, *tenancy, *mark]
+        for words in commands:
+            arguments += (len(words), *words)
+        done: int = await _COMMIT.run(self._redis, names, arguments)
+        return done
+
+    async def bury(self, key: StreamKey, mark: Mark, tenancy: Tenancy, letter: Sequence[str | bytes | int]) -> int:
+        """1 if it was done, 0 if there was nothing to do, -1 if the stream is another's, -2 if there is no room."""
+        exchange = key.exchange
+        names = [keys.dead_letters(exchange, self.name), keys.buried(exchange, self.name)]
+        names += [*self._companions(exchange), str(key)]
+        buried: int = await _BURY.run(self._redis, names, [self.name, *tenancy, *mark, MOST_DEAD, *letter])
+        return buried
+
+    async def tried(self, exchange: str, tried: str, what: str) -> int:
+        """Count one more failure or delivery of the entry; how many there were. 1 if memory is full."""
+        with contextlib.suppress(OutOfMemoryError):
+            count: int = await command(self._redis, "HINCRBY", keys.tries(exchange, self.name), f"{tried} {what}", 1)
+            return count
+        return 1
+
+    async def deliveries(self, exchange: str, tried: str) -> int:
+        """How many deliveries of the entry are noted."""
+        return int(await command(self._redis, "HGET", keys.tries(exchange, self.name), f"{tried} deliveries") or 0)
+
+    def _companions(self, exchange: str) -> tuple[str, str, str]:
+        return (
+            keys.handled(exchange, self.name),
+            keys.shards(exchange, self.name),
+            keys.tries(exchange, self.name),
+        )
+
+    async def before(
+        self, key: StreamKey, entry_id: bytes, g: bytes, first_n: int, missing: int, after: bytes = b""
+    ) -> list[bytes]:
+        """Of the `missing` entries from `first_n` of `g` on, those that the stream has between these two ids."""
+        found: list[bytes] = []
+        until = b"(" + after if after else b"-"
+        while len(found) < missing:
+            page = min(_PAGE, missing - len(found))
+            rows = await command(self._redis, "XREVRANGE", str(key), b"(" + entry_id, until, "COUNT", page)
+            for entry_id, fields in rows:
                 where = place(fields)
                 if where and (where[0] != g or where[1] < first_n):
                     return found
-                found += 1
-            if not rows:
+                found.append(entry_id)
+            if len(rows) < page:
                 break
-            before = rows[-1][0]
         return found
 
-    async def record(self, exchange: str, figures: Mapping[str, int]) -> None:
-        """Publish this reader's figures."""
+    async def record(self, exchange: str, reader: str, figures: Mapping[str, int]) -> None:
+        """Publish the figures of this reader, by whatever name."""
         packed = msgspec.msgpack.encode(figures)
         # With memory full, figures may be missed: reading and acknowledging go on.
         with contextlib.suppress(OutOfMemoryError):
-            await command(self._redis, "HSET", keys.readers(exchange), f"{self.name}/{self.consumer}", packed)
+            await command(self._redis, "HSET", keys.readers(exchange), f"{self.name}/{reader}", packed)
+
+    async def tidy(self, exchange: str, streams: Iterable[StreamKey]) -> None:
+        """Forget the names of consumers and readers of this group of which nothing was heard for a day."""
+        for key in streams:
+            await _TIDY.run(self._redis, [str(key)], [self.name, self.consumer, _STALE_MS])
+        before_ns = time.time_ns() - _STALE_MS * 1_000_000
+        for reader, packed in (await command(self._redis, "HGETALL", keys.readers(exchange))).items():
+            figures = msgspec.msgpack.decode(packed, type=dict[str, int])
+            if reader.startswith(f"{self.name}/".encode()) and figures["seen_ns"] < before_ns:
+                await command(self._redis, "HDEL", keys.readers(exchange), reader)
 
 
 def by_stream(reply: Any) -> Iterable[tuple[bytes, list[Row]]]:

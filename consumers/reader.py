@@ -7,9 +7,12 @@ async with Reader(redis, group="alerts", channels=("trades",)) as reader:
 """
 
 import asyncio
+import contextlib
 import math
+import secrets
 import socket
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -20,41 +23,52 @@ from redis.exceptions import RedisError, ResponseError
 
 from consumers.delivery import Delivery, Figures
 from consumers.group import Group, check_client
+from consumers.hand import Hand
 from consumers.intake import LOOK_EVERY_SECONDS, Intake
+from consumers.owned import OWNER, Owned
+from consumers.partition import Partition, part_of
 from consumers.patience import passes, pause, wait_seconds
 from consumers.selection import Selection
-from consumers.streams import Arrival, Exchange
-from ingest.contract.codec import UnknownVersion, UnreadableEntry, decode
+from consumers.shared import Shared
+from consumers.streams import Arrival
+from ingest.contract.codec import Entry, UnknownVersion, UnreadableEntry, decode
+from ingest.contract.keys import StreamKey, parse_key
 
 FINISH_WITHIN_SECONDS = 10.0
 RECORD_EVERY_SECONDS = 1.0
 LATENCY_TURN_SECONDS = 5.0
+TIDY_EVERY_SECONDS = 3_600.0
 SETTLE_AT = 500
-_PART = 1_000  # ids in one settling; Lua cannot unpack many more than 7,000
-_MEMORY = 10_000  # unreadable entries to remember, so that each is told once
+IN_HAND_BYTES = 8 << 20
 _log = structlog.get_logger()
 
 
 class Reader:
-    """Reads as `consumer` of `group` what the filters select; streams that appear later too.
+    """Reads as one of `group` what the filters select; streams that appear later too.
 
-    At least once: each entry is delivered until it is acknowledged, in the order of its stream as long as nothing
-    fails and the group has one consumer. Two readers must not share a group and a consumer's name.
+    At least once: each entry is delivered until it is acknowledged. With a `partition` each part of the streams has
+    one owner among the group's processes, and is delivered in order; without one (`none`), readers compete: each has
+    a name of its own, `consumer`, and gets what is new as it is free.
 
     - A group starts at the beginning of a stream, so that nothing is missed before the first start.
-    - What this consumer was given and did not acknowledge comes first: at the start, and after any error of Redis.
+    - What was given to this consumer and not acknowledged comes first: at the start, and after any error of Redis.
       Errors of Redis never end the iteration: it waits, says so, and goes on.
-    - What any consumer has left unacknowledged for `claim_idle_ms` is delivered again, here or to another reader of
-      the group. It should be several times as long as handling `count` entries of each stream takes.
+    - What is in hand is kept from others. What a reader dropped, or had as it died, is delivered again: with owners
+      to the next one, in order, as soon as the lease of `lease_ms` has run out; without, to any reader of the group
+      once it has been idle for `claim_idle_ms`.
+    - An entry that is neither acknowledged nor held (`Delivery.hold`) when the next one is asked for is dropped. Where
+      there are owners, all behind it in its stream are dropped with it, and come again behind it.
     - Acknowledgements are told to Redis 500 at a time, before each read, and at the end. After a crash in between,
       what they were about is delivered again.
-    - An entry that cannot be read is counted, logged and passed over. It stays pending, so that nothing is lost.
+    - No more than `in_hand` entries or 8 MiB are in hand; until there is room, nothing is read.
+    - An entry that cannot be read is counted, logged, and put among the group's dead letters.
     - An entry of a later schema stops its stream here, and no other: a later version of this program has to read it.
     - An entry of an unknown type is counted and acknowledged.
     - Numbers that are missing in a stream, and in Redis, too, are counted, logged and told by `Delivery.hole`.
 
-    With no `channels`, it reads what `subscribe` names. Raises ValueError for names that are none, and for a client
-    that would lose entries (`consumers.connect` makes one that does not).
+    With no `channels`, it reads what `subscribe` names. `part` is which of the groups of an `account` partition this
+    is. Raises ValueError for names that are none, and for a client that would lose entries (`consumers.connect` makes
+    one that does not).
     """
 
     def __init__(
@@ -63,21 +77,45 @@ class Reader:
         *,
         group: str,
         consumer: str = socket.gethostname(),
+        partition: Partition = "none",
+        part: int = 0,
         channels: Sequence[str] = (),
         exchanges: Sequence[str] = (),
         symbols: Sequence[str] = (),
         block_ms: int = 500,
         count: int = 200,
+        in_hand: int = 2_000,
         claim_idle_ms: int = 30_000,
+        lease_ms: int = 5_000,
     ) -> None:
         check_client(redis, block_ms)
-        self._group = Group(redis, group, consumer)
+        self._part = part if partition == "account" else None
+        self._group = Group(redis, group, consumer if partition == "none" else OWNER)
+        # Another name for each life of a process: what an earlier one held is nobody's until its lease runs out.
+        member = f"{consumer}.{secrets.token_hex(4)}"
+        self._sharing = (
+            Shared(self._group, claim_idle_ms)
+            if partition == "none"
+            else Owned(redis, group, partition=partition, part=part, member=member, lease_ms=lease_ms)
+        )
+        self._hand = Hand(self._group, self._sharing, most=in_hand, most_bytes=IN_HAND_BYTES)
         self._selection = Selection(channels, exchanges, symbols)
-        self._intake = Intake(self._group, self._selection, block_ms=block_ms, count=count, claim_idle_ms=claim_idle_ms)
+        self._intake = Intake(
+            self._group,
+            self._sharing,
+            self._hand,
+            self._selection,
+            block_ms=block_ms,
+            count=count,
+            claim_idle_ms=claim_idle_ms,
+        )
+        self._name = consumer if partition == "none" else member
+        self._batch: deque[Arrival] = deque()
         self._stopping = asyncio.Event()
+        self._over = asyncio.Event()
+        self._keeping: asyncio.Task[None] | None = None
         self._stop_by = math.inf
         self._failures = 0
-        self._unreadable: set[tuple[str, bytes]] = set()
         self._record_at = self._turn_at = self._quiet_until = 0.0
 
     async def __aenter__(self) -> Self:
@@ -85,6 +123,12 @@ class Reader:
 
     async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         await self._finish()
+        self._over.set()
+        if self._keeping:
+            await self._keeping
+        with contextlib.suppress(RedisError, OSError):
+            for name in self._intake.exchanges:
+                await self._sharing.leave(name)
 
     @property
     def figures(self) -> Mapping[str, Figures]:
@@ -105,20 +149,33 @@ class Reader:
         """Ask the iteration to end: after what is in hand, in 10 s at most. The rest comes at the next start."""
         self._stop_by = time.monotonic() + FINISH_WITHIN_SECONDS
         self._stopping.set()
+        self._hand.freed.set()
+
+    def may(self, delivery: Delivery) -> bool:
+        """Whether it is certain that nobody else handles this: the lease has not run out. If not, wait."""
+        return self._hand.may(delivery._arrival)  # noqa: SLF001 - the reader's own
+
+    async def tell(self) -> None:
+        """Tell Redis at once what is acknowledged. Raises RedisError, OSError: it is told again later."""
+        for exchange in self._intake.exchanges.values():
+            await self._hand.tell(exchange)
 
     async def __aiter__(self) -> AsyncIterator[Delivery]:
-        self._intake.start_over()
+        self._let_go()
+        if not self._keeping or self._keeping.done():
+            self._keeping = asyncio.create_task(self._keep())
         while not self._stopping.is_set():
             try:
-                for arrival in await self._next():
+                self._batch.extend(await self._next())
+                while self._batch and time.monotonic() <= self._stop_by:
+                    arrival = self._batch.popleft()
                     delivery = self._deliver(arrival)
                     if delivery:
                         yield delivery
-                    exchange = arrival.stream.exchange
-                    if len(exchange.acked) >= SETTLE_AT:
-                        await self._settle(exchange)
-                    if time.monotonic() > self._stop_by:
-                        break
+                        if not (arrival.done or arrival.kept):
+                            self._hand.release(arrival)
+                    if len(arrival.stream.exchange.done) >= SETTLE_AT:
+                        await self._hand.tell(arrival.stream.exchange)
             except (RedisError, OSError, RuntimeError) as error:
                 if not passes(error):
                     raise
@@ -129,68 +186,81 @@ class Reader:
         task = asyncio.current_task()
         if task and task.cancelling():
             raise asyncio.CancelledError  # again: redis-py may have taken it for a timeout of its own
-        for exchange in self._intake.exchanges.values():
-            await self._settle(exchange)
+        if self._keeping and self._keeping.done():
+            self._keeping.result()
+        await self.tell()
         if time.monotonic() >= self._record_at:
             await self._record()
+        if not self._hand.room:
+            self._hand.freed.clear()
+            await pause(self._hand.freed, LOOK_EVERY_SECONDS)
+            return []
         arrivals = await self._intake.next()
         self._failures = 0
         if arrivals is None:
-            await pause(self._stopping, LOOK_EVERY_SECONDS)
+            await pause(self._stopping, min(LOOK_EVERY_SECONDS, self._sharing.every_s))
         return arrivals or []
+
+    async def _keep(self) -> None:
+        """Beside the reading, so that a handler may take its time: leases, or touching what is in hand."""
+        tidy_at = 0.0
+        while not self._over.is_set():
+            await pause(self._over, self._sharing.every_s)
+            try:
+                for name in tuple(self._intake.exchanges):
+                    if await self._sharing.round(name, self._intake.in_hand(name)):
+                        self._intake.look_again()
+                    if time.monotonic() >= tidy_at:
+                        await self._group.tidy(name, self._intake.in_hand(name))
+                if time.monotonic() >= tidy_at:
+                    tidy_at = time.monotonic() + TIDY_EVERY_SECONDS
+            except (RedisError, OSError, RuntimeError) as error:
+                if not passes(error):
+                    raise
 
     def _deliver(self, arrival: Arrival) -> Delivery | None:
         """The entry for the handler; None if it is not for this one."""
-        stream, entry_id, fields, again = arrival
-        lost = stream.lost.pop(entry_id, 0)
-        figures = stream.exchange.figures
-        if stream.stopped:
+        stream, figures = arrival.stream, arrival.stream.exchange.figures
+        lost = stream.lost.pop(arrival.id, 0)
+        if stream.stopped or not self._hand.has(arrival):
+            self._hand.drop(arrival)
             return None
         try:
-            entry = decode(entry_id, fields)
+            key, entry = _read(arrival)
         except UnreadableEntry as bad:
             self._pass_over(arrival, bad)
             return None
         event = entry.event
-        if event is None:
-            figures.skipped += 1
-            stream.exchange.acked.append((stream.key, entry))
+        if event is None or self._is_anothers(event):
+            figures.skipped += event is None
+            self._hand.ack(arrival)
             return None
         received_ns = getattr(event, "received_ns", 0)
-        if received_ns > stream.entered_ns and not again:
+        if received_ns > stream.entered_ns and not arrival.again:
             figures.latencies.add(time.time_ns() - received_ns)
-        return Delivery(stream.key, entry, event, lost, again, stream.exchange.acked)
+        return Delivery(key, entry, event, lost, arrival.again, arrival, self._hand)
+
+    def _is_anothers(self, event: object) -> bool:
+        account = getattr(event, "account", None)
+        return self._part is not None and account is not None and part_of(account) != self._part
 
     def _pass_over(self, arrival: Arrival, bad: UnreadableEntry) -> None:
         stream = arrival.stream
-        where = {"stream": str(stream.key), "entry_id": arrival.id.decode(), "reason": str(bad)[:200]}
         if isinstance(bad, UnknownVersion):
             self._intake.close(stream)
+            self._hand.drop(arrival)
             stream.exchange.figures.stopped += 1
+            where = {"stream": str(stream.key), "entry_id": arrival.id.decode(), "reason": str(bad)[:200]}
             _log.error("stream stopped: a later version of this program has to read it", **where)
-        elif (mark := (str(stream.key), arrival.id)) not in self._unreadable:
-            # Pending entries come again; each is counted and told once.
-            if len(self._unreadable) >= _MEMORY:
-                self._unreadable.clear()
-            self._unreadable.add(mark)
-            data = bad.fields.get(b"data", b"")[:100].hex()
-            _log.error("entry unreadable: left pending", **where, data=data)
+        else:
             stream.exchange.figures.unreadable += 1
-
-    async def _settle(self, exchange: Exchange) -> None:
-        while exchange.acked:
-            part = exchange.acked[:_PART]
-            removed, marks = await self._group.settle(exchange.name, part)
-            del exchange.acked[: len(part)]
-            exchange.figures.handled += removed
-            for key, mark in marks.items():
-                self._intake.streams[key].settled = mark
+            self._hand.bury(arrival, f"unreadable: {bad}", failures=0, deliveries=1)
 
     async def _record(self) -> None:
         now = time.monotonic()
         self._record_at = now + RECORD_EVERY_SECONDS
         for exchange in self._intake.exchanges.values():
-            await self._group.record(exchange.name, exchange.figures.published(time.time_ns()))
+            await self._group.record(exchange.name, self._name, exchange.figures.published(time.time_ns()))
             if now >= self._turn_at:
                 exchange.figures.latencies.turn()
         if now >= self._turn_at:
@@ -198,10 +268,10 @@ class Reader:
 
     async def _recover(self, error: Exception) -> None:
         """Say it, wait, and have what was in flight delivered: its reply may be lost, but it is pending for us."""
+        self._let_go()
         refused = isinstance(error, ResponseError)
         if refused and str(error).startswith(("NOGROUP", "UNBLOCKED")):
             self._intake.leave()
-        self._intake.start_over()
         self._failures += 1
         wait_s = wait_seconds(self._failures)
         if time.monotonic() >= self._quiet_until:
@@ -210,13 +280,35 @@ class Reader:
             _log.warning(what, group=self._group.name, reason=str(error)[:200], next_attempt_s=wait_s)
         await pause(self._stopping, wait_s)
 
+    def _let_go(self) -> None:
+        """Begin anew with all that is pending for us, but for what is being handled."""
+        self._batch.clear()
+        for stream in self._intake.streams.values():
+            for arrival in tuple(stream.held.values()):
+                if not (arrival.done or arrival.kept):
+                    self._hand.drop(arrival)
+        self._intake.start_over()
+
     async def _finish(self) -> None:
         try:
-            for exchange in self._intake.exchanges.values():
-                await self._settle(exchange)
+            await self.tell()
             await self._record()
         except (RedisError, OSError, RuntimeError) as error:
             if not passes(error):
                 raise
-            waiting = sum(len(exchange.acked) for exchange in self._intake.exchanges.values())
+            waiting = sum(len(exchange.done) for exchange in self._intake.exchanges.values())
             _log.warning("not all acknowledged: it is delivered again", entries=waiting, reason=str(error)[:200])
+
+
+def _read(arrival: Arrival) -> tuple[StreamKey, Entry]:
+    """The entry and its stream; of one that was redriven, those that it had at first. Raises UnreadableEntry."""
+    fields, again = arrival.fields, arrival.stream.redriven
+    entry = decode(fields.get(b"dead_id", arrival.id) if again else arrival.id, fields)
+    if arrival.place is None:
+        raise UnreadableEntry("its g and n make no sense", fields)
+    if not again:
+        return arrival.stream.key, entry
+    try:
+        return parse_key(fields[b"dead_stream"].decode()), entry
+    except (KeyError, ValueError) as bad:
+        raise UnreadableEntry(f"it does not say where it is from: {bad}", fields) from bad

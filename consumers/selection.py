@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ingest.contract.keys import StreamKey, check_name, parse_symbol
+from ingest.contract.keys import StreamKey, check_name, need, parse_symbol
 
 _CANDLES = "candles"
 
@@ -39,18 +39,19 @@ class Selection:
         told = {key.exchange for key, wanted in self._told.items() if wanted}
         return {exchange for exchange in existing if exchange in told or (self._channels and self._covers(exchange))}
 
-    def channels(self, exchange: str) -> frozenset[str]:
-        """What a group that reads this needs of the exchange."""
-        told = {key.channel for key, wanted in self._told.items() if wanted and key.exchange == exchange}
-        return (self._channels if self._covers(exchange) else frozenset()) | told
+    def needs(self, exchange: str) -> frozenset[str]:
+        """What a group that reads this registers at the exchange."""
+        told = {
+            need(key.channel, key.symbol) for key, wanted in self._told.items() if wanted and key.exchange == exchange
+        }
+        if not self._covers(exchange):
+            return frozenset(told)
+        return frozenset(told) | {
+            need(channel, symbol) for channel in self._channels for symbol in self._symbols or ("",)
+        }
 
     def _covers(self, exchange: str) -> bool:
         return not self._exchanges or exchange in self._exchanges
-
-
-def needs(channels: Iterable[str], key: StreamKey) -> bool:
-    """Whether a group that is registered with these channels reads this stream, as far as channels go."""
-    return not frozenset(channels).isdisjoint(_names(key))
 
 
 def _names(key: StreamKey) -> tuple[str, ...]:

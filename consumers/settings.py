@@ -42,15 +42,22 @@ class ConsumerSettings(BaseSettings):
         None, description="A file with the bus's address, for secrets; wins over the variable"
     )
     group: Name = Field("", description="The consumer group; the service's own name unless set")
-    consumer: Name = Field("", description="The reader's name, unlike any other in its group; the host's unless set")
+    consumer: Name = Field("", description="The process's name, unlike any other in its group; the host's unless set")
     exchanges: Listed = Field((), description="Whose streams to read, separated by commas; all unless set")
     symbols: Listed = Field((), description="Which symbols to read, separated by commas; all unless set")
     account: Name = Field("paper", min_length=1, description="The account that the bot's intents are for")
     block_ms: int = Field(500, ge=1, le=4000, description="How long one read waits for something new")
     count: int = Field(200, ge=1, le=2000, description="Entries of each stream in one read, at most")
     claim_idle_ms: int = Field(
-        30_000, ge=100, description="How long an entry may be in hand before it is delivered again, here or elsewhere"
+        30_000,
+        ge=100,
+        description="How long after a reader's death others take over what it had, where readers compete",
     )
+    in_hand: int = Field(500, ge=1, le=5000, description="Entries that are read and not yet acknowledged, at most")
+    lease_ms: int = Field(
+        5_000, ge=500, description="How long what a process owns stays its own without a word from it"
+    )
+    time_limit_s: float = Field(30, gt=0, description="For one attempt to handle an entry; then it has failed")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged")
 
     @model_validator(mode="before")

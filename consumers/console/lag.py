@@ -54,7 +54,7 @@ async def _states(redis: Redis, streams: Iterable[StreamKey]) -> list[list[bytes
 
 
 def _lag(group: str, key: StreamKey, state: list[bytes | None], standing: bytes) -> Lag:
-    g, handled_n, handled = standing.split(b" ")
+    g, handled_n, handled = standing.split(b" ")[:3]
     return Lag(
         group=group,
         key=key,

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from consumers.append import append
 from consumers.book import LiveBook
 from consumers.delivery import Delivery
+from consumers.partition import Partition
 from consumers.services.accounting import plain
 from consumers.services.strategy import Hook, News, Strategy, Wish, channels, hooks
 from ingest.contract.events import Candle, Event, Intent, Trade
@@ -40,6 +41,7 @@ class Bot:
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.name = name
+        self.partition: Partition = "symbol"
         self.channels = channels(strategy)
         self.failures = 0
         self._redis = redis
@@ -49,19 +51,20 @@ class Bot:
         self._valid_ns = valid_ms * 1_000_000
         self._now_ns = now_ns
         self._seats: dict[tuple[str, str], _Seat] = {}
-        self._decided: tuple[StreamKey, str, tuple[Event, ...]] | None = None
 
     async def handle(self, delivery: Delivery) -> None:
         """Append what the strategy wishes upon this entry."""
+        key = delivery.key
+        seat = self._seats.get((key.exchange, key.symbol)) or self._take_a_seat(key)
         # An attempt after a failed append must not show the strategy the same entry again.
-        if self._decided is None or self._decided[:2] != (delivery.key, delivery.entry.id):
-            self._decided = (delivery.key, delivery.entry.id, await self._decide(delivery))
-        for _, intents in groupby(self._decided[2], key=lambda event: event.key.exchange):
+        if seat.decided_upon != (key, delivery.entry.id):
+            seat.intents = await self._decide(delivery, seat)
+            seat.decided_upon = (key, delivery.entry.id)
+        for _, intents in groupby(seat.intents, key=lambda event: event.key.exchange):
             await append(self._redis, tuple(intents))
 
-    async def _decide(self, delivery: Delivery) -> tuple[Event, ...]:
+    async def _decide(self, delivery: Delivery, seat: "_Seat") -> tuple[Event, ...]:
         key, event = delivery.key, delivery.event
-        seat = self._seats.get((key.exchange, key.symbol)) or self._take_a_seat(key)
         complete = key.channel != "orderbook" or await seat.book.follow(self._redis, delivery.entry)
         if not complete or not isinstance(event, News) or type(event) not in seat.hooks:
             return ()
@@ -105,11 +108,14 @@ class Bot:
         return Event(key=target, s=intent_id, body=convert(said, Intent), rule="window")
 
 
-class _Seat(Struct, frozen=True):
+class _Seat(Struct):
     """Where one object of the strategy sits: what it listens with, and the book it is shown."""
 
     hooks: dict[type[News], Hook]
     book: LiveBook
+    decided_upon: tuple[StreamKey, str] | None = None
+    """The last entry that it was shown, and what it wished then."""
+    intents: tuple[Event, ...] = ()
 
 
 def _fresh_ns(event: News) -> int:

@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from consumers.append import append
 from consumers.book import LiveBook
 from consumers.delivery import Delivery
+from consumers.partition import Partition
 from consumers.services.paper import Ticket, execute, refuse
 from ingest.contract import keys
 from ingest.contract.events import Event, Intent
@@ -25,6 +26,7 @@ class Orders:
     """
 
     channels: tuple[str, ...] = ("intents",)
+    partition: Partition = "symbol"
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from consumers import stored
 from consumers.delivery import Delivery
+from consumers.partition import Partition
 from consumers.services.accounting import EXACT, Position, after, quote_of
 from consumers.services.held import SCRIPT, Held, from_fields, to_fields
 from ingest.contract import keys
@@ -38,6 +39,7 @@ class Positions:
     """
 
     channels: tuple[str, ...] = ("fills", "ticker")
+    partition: Partition = "symbol"
 
     def __init__(
         self,

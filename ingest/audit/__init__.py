@@ -1,4 +1,4 @@
-"""The audit: emitted by the exchange = in the stream ∪ registered gaps; in the stream = effected ∪ pending ∪ unread."""
+"""The audit: emitted = in the stream ∪ registered gaps; in the stream = effected ∪ dead ∪ pending ∪ unread."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -113,10 +113,10 @@ async def _groups(redis: Redis, exchange: str, streams: Sequence[str]) -> list[G
     needs: Mapping[bytes, bytes] = await command(redis, "HGETALL", keys.groups(exchange))
     on_streams: list[tuple[str, str]] = []
     for name in streams:
-        channel = parse_key(name).channel
-        # "candles" in the registry stands for every interval.
-        wanted = {channel, channel.partition("-")[0]}
-        on_streams += sorted((each.decode(), name) for each, channels in needs.items() if wanted & _words(channels))
+        key = parse_key(name)
+        on_streams += sorted(
+            (each.decode(), name) for each, words in needs.items() if keys.is_needed(key, words.decode().split())
+        )
     return await group_reports(redis, exchange, on_streams)
 
 
@@ -136,7 +136,3 @@ def _with_shares(report: StreamReport, living: Sequence[Figures], all_said: Mapp
     durable = [share.n for said in all_said.values() if (share := said.streams.get(report.key)) and share.g == report.g]
     tail = sum(share.tail for said in living if (share := said.streams.get(report.key)))
     return structs.replace(report, tail=tail, durable_n=max(durable, default=0))
-
-
-def _words(text: bytes) -> set[str]:
-    return set(text.decode().split())

@@ -38,7 +38,8 @@ async def _look(redis: Redis, exchange: str, group: str, key: str) -> tuple[Grou
         pipeline.xinfo_stream(key)
         pipeline.xinfo_groups(key)
         pipeline.hget(keys.handled(exchange, group), key)
-        stream, standing, handled = await at_once(pipeline)
+        pipeline.hget(keys.buried(exchange, group), key)
+        stream, standing, handled, buried = await at_once(pipeline)
     stream = stream or NO_STREAM
     mine = next((each for each in standing or () if each["name"] == group.encode()), None)
     delivered = mine["last-delivered-id"].decode() if mine else "0-0"
@@ -52,6 +53,7 @@ async def _look(redis: Redis, exchange: str, group: str, key: str) -> tuple[Grou
         written=stream["entries-added"],
         trimmed=stream["entries-added"] - stream["length"],
         effected=int(handled.split()[2]) if handled else 0,
+        dead=int(buried or 0),
         pending=(mine["pending"] if mine else 0) - len(gone),
         unread=unread,
         gone=len(gone),

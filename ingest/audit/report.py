@@ -113,6 +113,8 @@ class GroupReport(Struct, frozen=True, kw_only=True):
     trimmed: int
     """Of these, gone by now."""
     effected: int
+    dead: int = 0
+    """Put among the group's dead letters."""
     pending: int
     """Of those that are still there."""
     unread: int
@@ -126,7 +128,7 @@ class GroupReport(Struct, frozen=True, kw_only=True):
     @property
     def missing(self) -> int:
         """Entries that nobody answers for; negative if more were effected than there were."""
-        return self.written - self.effected - self.pending - self.gone - self.unread
+        return self.written - self.effected - self.dead - self.pending - self.gone - self.unread
 
     @property
     def balanced(self) -> bool:

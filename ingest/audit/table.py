@@ -8,7 +8,7 @@ _SEEN = ("gaps", "ids_lost", "late", "trimmed", "tail", "durable_n")
 _FAULTS = tuple(name for name in FAULTS if name not in ("breaks", "unaccounted"))
 _LEDGER = ("emitted", "in_stream", "in_gaps", "before", "superseded", "unaccounted")
 _GROUP = ("written", "effected", "pending", "unread", "missing")
-_LOST_TO_GROUP = ("told", "gone", "untold")
+_LOST_TO_GROUP = ("dead", "told", "gone", "untold")
 _WRITER = ("queued", "unconfirmed", "tail", "spilled")
 _WORDS = {
     "ids_lost": "ids lost",

@@ -1,6 +1,7 @@
 """Redis keys: everything of an exchange lies in its hash tag, so one call and one blocking read serve it all."""
 
 import re
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -102,13 +103,52 @@ def line_key(exchange: str, name: str) -> str:
 
 
 def groups(exchange: str) -> str:
-    """Hash: registered consumer group → the channels it needs, separated by spaces."""
+    """Hash: registered consumer group → what it needs, `CHANNEL` or `CHANNEL:BASE-QUOTE`, separated by spaces."""
     return f"md:{{{exchange}}}:groups"
 
 
+def need(channel: str, symbol: str = "") -> str:
+    """What a group registers that needs the channel, of one symbol or of all. The janitor's look.lua reads it, too."""
+    return f"{channel}:{symbol.replace('/', '-')}" if symbol else channel
+
+
+def is_needed(key: StreamKey, needs: Iterable[str]) -> bool:
+    """Whether a group that has registered these needs the stream. `candles` stands for every interval."""
+    return any(
+        channel in (key.channel, "candles" if key.interval else "") and (not symbol or not key.symbol or symbol == ours)
+        for ours in (key.symbol.replace("/", "-"),)
+        for channel, _, symbol in (need.partition(":") for need in needs)
+    )
+
+
 def handled(exchange: str, group: str) -> str:
-    """Hash, per stream: `g n count` = the newest entry the group has handled, and how many in all."""
+    """Hash, per stream: `g n count id` = the newest entry the group has handled, its id, and how many in all."""
     return f"md:{{{exchange}}}:handled:{group}"
+
+
+def tries(exchange: str, group: str) -> str:
+    """Hash: `STREAM ID failures` and `STREAM ID deliveries` of entries that the group has trouble with."""
+    return f"md:{{{exchange}}}:tries:{group}"
+
+
+def dead_letters(exchange: str, group: str) -> str:
+    """Stream of the entries that the group could not handle, each with where it came from and why it is here."""
+    return f"dlq:{{{exchange}}}:{group}"
+
+
+def buried(exchange: str, group: str) -> str:
+    """Hash: stream → how many of its entries the group has put among the dead letters."""
+    return f"md:{{{exchange}}}:buried:{group}"
+
+
+def redriven(exchange: str, group: str) -> str:
+    """Set of the streams `redo(…)` that were ever made for the group."""
+    return f"md:{{{exchange}}}:redriven:{group}"
+
+
+def redo(group: str, exchange: str, symbol: str) -> StreamKey:
+    """A stream for one group alone: dead letters of a symbol that are to be handled after all."""
+    return StreamKey(exchange, f"redo-{group}", symbol)
 
 
 def readers(exchange: str) -> str:
@@ -134,6 +174,16 @@ def positions(exchange: str) -> str:
 def lease(exchange: str, name: str) -> str:
     """Who does this for the exchange now; expires if it is not renewed."""
     return f"md:{{{exchange}}}:lease:{name}"
+
+
+def members(exchange: str, group: str) -> str:
+    """Hash: a reader of the group → when it counts as gone unless it is heard of, in ms."""
+    return lease(exchange, f"members:{group}")
+
+
+def shards(exchange: str, group: str) -> str:
+    """Hash: part of what the group reads → `OWNER FENCE EXPIRES READY`."""
+    return lease(exchange, f"shards:{group}")
 
 
 def control(exchange: str) -> str:

@@ -91,14 +91,21 @@ local function meet(name, there)
   return group
 end
 
+-- What a group has registered: a channel, or a channel and a symbol. A stream without a symbol is about all of them.
+local function is_about(need, channel, symbol)
+  local of, only = string.match(need, '^([^:]+):?(.*)$')
+  return (of == channel or (of == 'candles' and string.find(channel, '^candles%-')))
+    and (only == '' or symbol == '' or only == symbol)
+end
+
 local function those_who_need_it()
-  local channel = string.match(stream, '^md:{[^}]*}:([^:]+)')
+  local channel, symbol = string.match(stream, '^md:{[^}]*}:([^:]+):?(.*)$')
   local groups, there = {}, {}
   for field in pairs(known) do forgotten[field] = string.find(field, '^group:') and true end
   for _, flat in ipairs(redis.call('XINFO', 'GROUPS', stream)) do there[flat[2]] = fields(flat) end
-  for name, channels in pairs(fields(redis.call('HGETALL', KEYS[2]))) do
-    for word in string.gmatch(channels, '%S+') do
-      if word == channel or (word == 'candles' and string.find(channel, '^candles%-')) then
+  for name, needs in pairs(fields(redis.call('HGETALL', KEYS[2]))) do
+    for need in string.gmatch(needs, '%S+') do
+      if is_about(need, channel, symbol) then
         groups[#groups + 1] = meet(name, there[name])
         forgotten[groups[#groups].field] = nil
         break

@@ -1,11 +1,19 @@
 """One member's part: from the table of leases to what it serves now, and to what it asks for next. Pure."""
 
 from collections.abc import Collection, Mapping
+from typing import Literal
 
 from msgspec import Struct
 
-from ingest.shards.hashing import SHARDS, chosen
-from ingest.shards.table import Ask, Row, Table, Verb
+from ingest.contract.hashing import SHARDS, chosen
+from ingest.contract.leases import Ask, Row, Table, Verb
+
+ShardMode = Literal["mirror", "lease"]
+"""What the workers of one exchange are to each other:
+
+- mirror: each hears all symbols, and streams that can have only one writer have one of them.
+- lease: they share the symbols.
+"""
 
 
 class Counters(Struct):

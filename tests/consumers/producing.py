@@ -64,7 +64,7 @@ def ids(deliveries: Iterable[Delivery]) -> list[int]:
 
 async def standing(redis: Redis, key: StreamKey, group: str = GROUP) -> tuple[int, int, int]:
     """What the group has acknowledged: the newest n, how many in all; and how many are pending."""
-    _, n, count = (await redis.hget(handled(key.exchange, group), str(key))).split(b" ")
+    _, n, count, _ = (await redis.hget(handled(key.exchange, group), str(key))).split(b" ")
     return int(n), int(count), (await redis.xpending(str(key), group))["pending"]
 
 

@@ -4,9 +4,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from consumers import Reader, connect
-from consumers.group import Group, Mark
+from consumers.group import Group, Mark, Part
 from ingest.contract import keys
-from ingest.contract.codec import Entry
 from tests.consumers.producing import BTC, GROUP, entry_id, ids, put, reader, standing, take
 
 
@@ -52,45 +51,54 @@ def test_what_can_name_no_group_is_refused(name):
 async def test_a_group_that_is_gone_stands_where_all_is_known_to_be_handled(redis):
     await put(redis, BTC, range(1, 6))
     g = (await redis.hget(BTC.state, "g")).decode()
-    third = Mark((await entry_id(redis, BTC, 3)).decode(), g, 3)
+    third = (await entry_id(redis, BTC, 3)).decode()
     group = Group(redis, GROUP, "me")
 
-    async def stands(handled: str, mark: Mark | None) -> tuple[bytes, bytes]:
+    async def stands(handled: str, *, in_order: bool = False) -> tuple[str, str]:
         await redis.hset(keys.handled("binance", GROUP), str(BTC), handled)
-        await group.enter("binance", ["trades"], {BTC: mark})
-        at = (await redis.xinfo_groups(str(BTC)))[0]["last-delivered-id"]
+        await group.enter("binance", ["trades"], [BTC], in_order=in_order)
+        at = (await redis.xinfo_groups(str(BTC)))[0]["last-delivered-id"].decode()
         await redis.xgroup_destroy(str(BTC), GROUP)
-        return at, await redis.hget(keys.handled("binance", GROUP), str(BTC))
+        return at, (await redis.hget(keys.handled("binance", GROUP), str(BTC))).decode()
 
-    assert [
-        await stands(f"{g} 3 3", third),
-        await stands(f"{g} 3 3", None),
-        await stands(f"{g} 3 2", third),
-        await stands(f"{g} 4 4", third),
-        await stands("other 3 3", third._replace(g="other")),
-    ] == [(third.id.encode(), f"{g} 3 3".encode()), *[(b"0-0", b"- 0 0")] * 4]
+    assert {
+        (handled, in_order): await stands(handled, in_order=in_order)
+        for handled in (f"{g} 3 3 {third}", f"{g} 3 2 {third}", f"{g} 4 4 {third}", f"other 3 3 {third}", f"{g} 3 3")
+        for in_order in (False, True)
+    } == {
+        (f"{g} 3 3 {third}", False): (third, f"{g} 3 3 {third}"),
+        (f"{g} 3 3 {third}", True): (third, f"{g} 3 3 {third}"),
+        (f"{g} 3 2 {third}", False): ("0-0", "- 0 0 "),
+        (f"{g} 3 2 {third}", True): (third, f"{g} 3 2 {third}"),
+        (f"{g} 4 4 {third}", False): ("0-0", "- 0 0 "),
+        (f"{g} 4 4 {third}", True): ("0-0", f"{g} 4 0 {third}"),
+        (f"other 3 3 {third}", False): ("0-0", "- 0 0 "),
+        (f"other 3 3 {third}", True): ("0-0", f"other 3 0 {third}"),
+        (f"{g} 3 3", False): ("0-0", "- 0 0 "),
+        (f"{g} 3 3", True): ("0-0", f"{g} 3 0 "),
+    }
 
 
 async def test_how_far_a_group_is_is_told_by_the_generation_that_the_stream_is_in(redis):
     await put(redis, BTC, [1])
     await redis.hset(BTC.state, "g", "new")
     group = Group(redis, GROUP, "me")
-    await group.enter("binance", ["trades"], {BTC: None})
+    await group.enter("binance", ["trades"], [BTC], in_order=False)
 
-    def entry(g: str, n: int) -> tuple[keys.StreamKey, Entry]:
-        return BTC, Entry(id=f"{n}-1", type="trade", n=n, g=g, s=str(n), event=None)
+    def part(g: str, n: int) -> Part:
+        return Part(BTC, [Mark(f"{n}-1", g, n)])
 
     seen = []
-    for acked in (
-        [entry("old", 8)],
-        [entry("old", 9), entry("new", 1)],
-        [entry("new", 2), entry("old", 9)],
-        [entry("new", 1)],
+    for parts in (
+        [part("old", 8)],
+        [part("old", 9), part("new", 1)],
+        [part("new", 2), part("old", 9)],
+        [part("new", 1)],
     ):
-        await group.settle("binance", acked)
+        await group.settle("binance", parts)
         seen.append(await redis.hget(keys.handled("binance", GROUP), str(BTC)))
 
-    assert seen == [b"old 8 0", b"new 1 0", b"new 2 0", b"new 2 0"]
+    assert seen == [b"old 8 0 8-1", b"new 1 0 1-1", b"new 2 0 2-1", b"new 2 0 2-1"]
 
 
 async def test_a_name_in_the_registry_that_is_no_stream_is_passed_over(redis):
@@ -103,8 +111,8 @@ async def test_a_name_in_the_registry_that_is_no_stream_is_passed_over(redis):
 async def test_what_is_settled_twice_counts_once(redis):
     await put(redis, BTC, range(1, 4))
     async with reader(redis) as trades:
-        acked = [(delivery.key, delivery.entry) for delivery in await take(trades, 3)]
-    group = Group(redis, GROUP, "me")
+        entries = [delivery.entry for delivery in await take(trades, 3)]
+    parts = [Part(BTC, [Mark(entry.id, entry.g, entry.n) for entry in entries])]
 
-    assert (await group.settle("binance", acked))[0] == 0
+    assert await Group(redis, GROUP, "me").settle("binance", parts) == [0]
     assert await standing(redis, BTC) == (3, 3, 0)

@@ -365,21 +365,31 @@ async def test_a_group_registers_the_channels_it_needs_beside_those_it_had(redis
     assert await redis.hgetall(keys.groups("binance")) == {GROUP.encode(): b"trades candles ticker"}
 
 
-async def test_an_unreadable_entry_stays_pending_and_the_others_come(redis):
+async def test_an_unreadable_entry_is_put_aside_as_it_is_and_the_others_come(redis):
     await put(redis, BTC, [1, 2])
     header = {"v": "1", "type": "trade", "n": "3", "g": (await redis.hget(BTC.state, "g")), "s": "3"}
     await redis.xadd(str(BTC), {**header, "data": b"\xc1"})
     await redis.hset(BTC.state, mapping={"n": 3, "last": 3})
     await put(redis, BTC, [4])
 
-    for _ in range(2):  # the second one finds it pending
-        async with reader(redis, claim_idle_ms=30) as trades:
-            got = await take(trades, 3 if _ == 0 else 1)
-            await eventually(lambda: trades.figures["binance"].unreadable == 1)
-        await put(redis, BTC, [5])
+    async with reader(redis, consumer="me") as trades:
+        got = await take(trades, 3)
 
-    assert [(number, delivery.hole) for number, delivery in zip(ids(got), got, strict=True)] == [(5, 0)]
-    assert await standing(redis, BTC) == (5, 4, 1)
+    assert [(number, delivery.hole) for number, delivery in zip(ids(got), got, strict=True)] == [(1, 0), (2, 0), (4, 0)]
+    assert await standing(redis, BTC) == (4, 3, 0)
+    ((_, letter),) = await redis.xrange(keys.dead_letters("binance", GROUP))
+    del letter[b"dead_ms"]
+    assert letter == {
+        b"dead_stream": str(BTC).encode(),
+        b"dead_id": await entry_id(redis, BTC, 3),
+        b"dead_group": b"alerts",
+        b"dead_consumer": b"me",
+        b"dead_failures": b"0",
+        b"dead_deliveries": b"1",
+        b"dead_reason": b"unreadable: MessagePack data is malformed: invalid opcode '\\xc1' (byte 0)",
+        **{name.encode(): value if isinstance(value, bytes) else value.encode() for name, value in header.items()},
+        b"data": b"\xc1",
+    }
 
 
 async def test_an_entry_of_an_unknown_type_is_counted_and_acknowledged(redis):
@@ -447,7 +457,7 @@ async def test_a_reader_publishes_its_figures(redis):
     figures = msgspec.msgpack.decode(await redis.hget(keys.readers("binance"), "alerts/me"))
     times = {name: figures.pop(name) > 0 for name in ("seen_ns", "latency_p50_us", "latency_p99_us")}
     assert times == {"seen_ns": True, "latency_p50_us": True, "latency_p99_us": True}
-    assert figures == {"handled": 2, "holes": 0, "lost": 0, "unreadable": 0, "skipped": 0, "stopped": 0}
+    assert figures == {"handled": 2, "holes": 0, "lost": 0, "unreadable": 0, "dead": 0, "skipped": 0, "stopped": 0}
 
 
 async def _count_is(redis: Redis, count: int) -> bool:

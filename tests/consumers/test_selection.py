@@ -38,9 +38,18 @@ def test_what_it_is_told_goes_before_the_filters():
     selection.tell("kraken", "trades", "BTC/USDT", wanted=True)
 
     assert [key for key in STREAMS if selection.wants(key)] == [STREAMS[1], STREAMS[4], STREAMS[5]]
-    assert selection.channels("binance") == {"trades", "candles"}
-    assert selection.channels("kraken") == {"trades"}
+    assert selection.needs("binance") == {"trades", "candles:ETH-USDT"}
+    assert selection.needs("kraken") == {"trades:BTC-USDT"}
     assert selection.exchanges(["binance", "kraken", "okx"]) == {"binance", "kraken"}
+
+
+def test_a_group_that_reads_some_symbols_needs_no_others():
+    assert Selection(("trades", "status"), (), ("BTC/USDT", "ETH/USDT")).needs("binance") == {
+        "trades:BTC-USDT",
+        "trades:ETH-USDT",
+        "status:BTC-USDT",
+        "status:ETH-USDT",
+    }
 
 
 @pytest.mark.parametrize("names", [(("tra des",), (), ()), ((), ("bin*",), ()), ((), (), ("BTC",))])

@@ -21,6 +21,9 @@ def test_without_any_variable_there_are_settings_that_work():
         "block_ms": 500,
         "count": 200,
         "claim_idle_ms": 30_000,
+        "in_hand": 500,
+        "lease_ms": 5_000,
+        "time_limit_s": 30.0,
         "log_level": "info",
     }
 

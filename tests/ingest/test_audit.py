@@ -80,7 +80,7 @@ async def test_a_bus_that_holds_all_that_was_emitted_is_balanced(redis: Redis, l
     assert (found(report), report.balanced) == ({"entries": 10, "emitted": 10, "in_stream": 10}, True)
     assert [structs.asdict(group) for group in report.groups] == [
         {"group": "bot", "key": str(KEY), "written": 10, "trimmed": 0, "effected": 4, "pending": 3, "unread": 3}
-        | {"gone": 0, "untold": 0, "told": 0}
+        | {"dead": 0, "gone": 0, "untold": 0, "told": 0}
     ]
 
 
@@ -342,3 +342,11 @@ async def test_a_group_of_a_deleted_stream_is_out_of_balance(redis: Redis):
     await consume(redis, read=10, acked=10, counted=10)
     await redis.delete(str(KEY))
     assert [group.missing for group in (await audit(redis, [], NOW_NS)).groups] == [-10]
+
+
+async def test_what_a_group_has_put_among_its_dead_letters_is_answered_for(redis: Redis):
+    await append(redis, *map(trade, range(100, 110)))
+    await consume(redis, read=7, acked=4, counted=3)
+    await redis.hset(keys.buried("binance", "bot"), str(KEY), 1)
+    (group,) = (await audit(redis, [], NOW_NS)).groups
+    assert (group.effected, group.dead, group.pending, group.unread, group.verdict) == (3, 1, 3, 3, "balanced")

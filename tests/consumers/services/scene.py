@@ -59,7 +59,7 @@ def fill(fill_id, side, amount, price, *, account="paper", fee="0"):
 async def deliveries(redis, stream):
     """All entries of the stream, as a reader would hand them over."""
     return [
-        Delivery(key=stream, entry=entry, event=entry.event, hole=0, redelivered=False, _acked=[])
+        Delivery(stream, entry, entry.event, hole=0, redelivered=False, _arrival=None, _holder=None)
         async for entry in stored.entries(redis, stream, after="0-0")
     ]
 

@@ -20,6 +20,7 @@ class Notes:
 
     name = "notes"
     channels = ("trades",)
+    partition = "symbol"
 
     def __init__(self):
         self.seen = []
@@ -31,7 +32,7 @@ class Notes:
 
 
 def reader(redis, service):
-    return Reader(redis, group=service.name, channels=service.channels, block_ms=20)
+    return Reader(redis, group=service.name, partition=service.partition, channels=service.channels, block_ms=20)
 
 
 async def serve(redis, service, done):
@@ -48,10 +49,16 @@ async def crash(redis, service, after):
     """Have the service handle so many entries, and die before any ack."""
     async with reader(redis, service) as entries:
         async for delivery in entries:
+            delivery.hold()
             await service.handle(delivery)
             after -= 1
             if not after:
                 return
+
+
+async def dead(redis, group):
+    """What the dead letters of the group are, by `s`."""
+    return [fields[b"s"].decode() for _, fields in await redis.xrange(keys.dead_letters("binance", group))]
 
 
 async def pending(redis, stream, group):
@@ -62,17 +69,18 @@ async def test_what_is_handled_is_acknowledged(redis):
     await append(redis, [trade(1, 11), trade(2, 12)])
     notes = Notes()
     served = await serve(redis, notes, lambda: len(notes.seen) == 2)
-    assert (served, notes.seen, await pending(redis, key("trades"), "notes")) == (Served(2, 0), ["11", "12"], 0)
+    assert (served, notes.seen, await pending(redis, key("trades"), "notes")) == (Served(2, 0, 0), ["11", "12"], 0)
 
 
-async def test_an_entry_that_cannot_be_handled_is_left_pending_after_so_many_attempts(redis):
+async def test_an_entry_that_cannot_be_handled_is_put_aside_after_so_many_attempts(redis):
     await append(redis, [trade(1, 11), trade(2, 13), trade(3, 14)])
     notes = Notes()
     served = await serve(redis, notes, lambda: "14" in notes.seen)
-    assert (served, notes.seen, await pending(redis, key("trades"), "notes")) == (
-        Served(2, 1),
+    assert (served, notes.seen, await pending(redis, key("trades"), "notes"), await dead(redis, "notes")) == (
+        Served(2, ATTEMPTS, 1),
         ["11", *["13"] * ATTEMPTS, "14"],
-        1,
+        0,
+        ["2"],
     )
 
 
@@ -80,7 +88,8 @@ async def test_a_service_that_waits_for_another_attempt_stops_when_asked(redis):
     await append(redis, [trade(1, 13)])
     notes = Notes()
     served = await serve(redis, notes, lambda: notes.seen)
-    assert (served, len(notes.seen) < ATTEMPTS) == (Served(0, 1), True)
+    assert (served, await pending(redis, key("trades"), "notes")) == (Served(0, len(notes.seen), 0), 1)
+    assert len(notes.seen) < ATTEMPTS
 
 
 async def test_a_crash_between_effect_and_ack_leaves_positions_exact(redis):

@@ -139,6 +139,7 @@ def test_one_stream_or_group_out_of_balance_is_enough():
         ({"effected": 4, "trimmed": 1, "told": 1}, 1, "balanced"),
         ({"effected": 4}, 1, "NOT BALANCED"),
         ({"effected": 6}, -1, "NOT BALANCED"),
+        ({"effected": 4, "dead": 1}, 0, "balanced"),
         ({"effected": 4, "gone": 1}, 0, "balanced"),
         ({"effected": 4, "gone": 1, "untold": 1}, 0, "NOT BALANCED"),
     ],

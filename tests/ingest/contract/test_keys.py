@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.contract.keys import BadName, StreamKey, check_name, parse_key, parse_symbol
+from ingest.contract.keys import BadName, StreamKey, check_name, is_needed, parse_key, parse_symbol
 
 TOKENS = st.text(st.characters(categories=["L", "Nd"], include_characters="._"), min_size=1, max_size=20)
 NAMES = st.from_regex(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", fullmatch=True)
@@ -150,3 +150,20 @@ def test_everything_of_a_stream_lies_beside_it():
 def test_only_candles_have_an_interval():
     channels = ("candles-1m", "candles-1mo", "trades", "status")
     assert [StreamKey("binance", channel).interval for channel in channels] == ["1m", "1mo", None, None]
+
+
+@pytest.mark.parametrize(
+    ("needs", "needed"),
+    [
+        ("", []),
+        ("trades", ["trades:BTC-USDT", "trades:ETH-USDT"]),
+        ("trades:BTC-USDT", ["trades:BTC-USDT"]),
+        ("ticker:BTC-USDT candles", ["candles-1m:BTC-USDT"]),
+        ("candles:ETH-USDT candles-1m:BTC-USDT", ["candles-1m:BTC-USDT"]),
+        ("status:BTC-USDT", ["status"]),
+    ],
+)
+def test_a_group_needs_what_it_has_registered(needs, needed):
+    there = ("candles-1m:BTC-USDT", "status", "trades:BTC-USDT", "trades:ETH-USDT")
+    streams = {name: parse_key("md:{binance}:" + name) for name in there}
+    assert [name for name, key in streams.items() if is_needed(key, needs.split())] == needed

@@ -203,3 +203,21 @@ async def test_a_janitor_outlives_redis():
         stopping.set()
         await running
         await redis.aclose()
+
+
+@pytest.mark.parametrize(
+    ("needs", "kept_from"), [("trades:ETH-USDT", 9), ("trades:BTC-USDT", 0), ("ticker:BTC-USDT trades:ETH-USDT", 9)]
+)
+async def test_a_group_that_needs_one_symbol_holds_no_other_up(redis, needs, kept_from):
+    ids = await write(redis, 10)
+    await redis.hset(keys.groups("binance"), "one-symbol", needs)
+    await janitor(redis).round()
+    assert await left(redis) == ids[kept_from:]
+
+
+async def test_a_stream_without_a_symbol_is_needed_whatever_symbol_a_group_reads(redis):
+    key = StreamKey("binance", "status")
+    ids = await write(redis, 10, key=key)
+    await redis.hset(keys.groups("binance"), "one-symbol", "status:BTC-USDT")
+    await janitor(redis).round()
+    assert await left(redis, key) == ids

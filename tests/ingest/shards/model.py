@@ -1,4 +1,4 @@
-"""The table of leases as renew.lua keeps it, in Python and with a clock of its own; and a member that plays on it."""
+"""The table of leases as leases.lua keeps it, in Python and with a clock of its own; and a member that plays on it."""
 
 from msgspec import Struct
 

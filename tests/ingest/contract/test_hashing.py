@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.shards import SHARDS, chosen, shard_of
+from ingest.contract.hashing import SHARDS, chosen, shard_of
 
 members = st.lists(st.from_regex(r"[a-z0-9-]{1,20}", fullmatch=True), min_size=1, max_size=8, unique=True)
 

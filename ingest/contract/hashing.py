@@ -3,18 +3,10 @@
 from collections.abc import Collection
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Literal
 from zlib import crc32
 
-ShardMode = Literal["mirror", "lease"]
-"""What the workers of one exchange are to each other:
-
-- mirror: each hears all symbols, and streams that can have only one writer have one of them.
-- lease: they share the symbols.
-"""
-
 SHARDS = 64
-"""Fixed for the life of the data: the leases of all workers are numbered by it."""
+"""Fixed for the life of the data: the leases of workers and of groups are numbered by it."""
 
 
 def shard_of(symbol: str) -> int:

@@ -32,7 +32,9 @@ from consumers.reader import Reader
 from consumers.replay import Replay
 from consumers.services import service as services
 from consumers.services.bot import Bot
+from consumers.services.fees import fees
 from consumers.services.order import Orders
+from consumers.services.paper import Paper
 from consumers.services.position import Positions
 from consumers.services.service import Service
 from consumers.services.strategy import EXAMPLE, BadStrategy, load_strategy
@@ -78,9 +80,13 @@ def position() -> None:
 
 @run.command()
 def order() -> None:
-    """Fill intents on paper against the live book."""
+    """Execute approved intents on paper, by real books and trades.
+
+    Reads approved, trades and order books; writes orders and fills.
+    """
     settings = _settings()
-    _run(lambda redis: Orders(redis, settings.group or "order"), settings)
+    venue = Paper(fees(settings.fees), settings.latency_ms * 1_000_000)
+    _run(lambda redis: Orders(redis, settings.group or "order", venue=venue), settings)
 
 
 @app.command()

@@ -15,6 +15,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from consumers.services.fees import fees as parsed_fees
 from ingest.contract.keys import check_name, parse_symbol
 
 RedisUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["redis", "rediss", "unix"])]
@@ -46,6 +47,13 @@ class ConsumerSettings(BaseSettings):
     exchanges: Listed = Field((), description="Whose streams to read, separated by commas; all unless set")
     symbols: Listed = Field((), description="Which symbols to read, separated by commas; all unless set")
     account: Name = Field("paper", min_length=1, description="The account that the bot's intents are for")
+    fees: Listed = Field(
+        (),
+        description="On paper: EXCHANGE:MAKER:TAKER, separated by commas, as shares of the cost; else the first tier",
+    )
+    latency_ms: int = Field(
+        0, ge=0, le=5_000, description="How long after its decision an intent reaches the paper exchange"
+    )
     block_ms: int = Field(500, ge=1, le=4000, description="How long one read waits for something new")
     count: int = Field(200, ge=1, le=2000, description="Entries of each stream in one read, at most")
     claim_idle_ms: int = Field(
@@ -75,6 +83,12 @@ class ConsumerSettings(BaseSettings):
     @classmethod
     def _exchanges(cls, exchanges: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(map(check_name, exchanges)))
+
+    @field_validator("fees")
+    @classmethod
+    def _fees(cls, said: tuple[str, ...]) -> tuple[str, ...]:
+        parsed_fees(said)
+        return said
 
     @field_validator("symbols")
     @classmethod

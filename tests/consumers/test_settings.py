@@ -18,6 +18,8 @@ def test_without_any_variable_there_are_settings_that_work():
         "exchanges": [],
         "symbols": [],
         "account": "paper",
+        "fees": [],
+        "latency_ms": 0,
         "block_ms": 500,
         "count": 200,
         "claim_idle_ms": 30_000,

@@ -5,6 +5,7 @@ import contextlib
 import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import StrEnum
 from typing import Annotated
 
 import structlog
@@ -30,12 +31,15 @@ from consumers.patience import MAX
 from consumers.patterns import Patterns
 from consumers.reader import Reader
 from consumers.replay import Replay
+from consumers.services import killing
 from consumers.services import service as services
 from consumers.services.bot import Bot
 from consumers.services.fees import fees
+from consumers.services.limits import Limits, by_symbol
 from consumers.services.order import Orders
 from consumers.services.paper import Paper
 from consumers.services.position import Positions
+from consumers.services.risk import Risk
 from consumers.services.service import Service
 from consumers.services.strategy import EXAMPLE, BadStrategy, load_strategy
 from consumers.settings import ConsumerSettings, WrongSettings, read_settings, redacted
@@ -55,6 +59,15 @@ OfExchange = Annotated[str, typer.Argument(help="As in binance")]
 OfGroup = Annotated[str, typer.Argument(help="As in position")]
 SomeLetters = Annotated[list[str] | None, typer.Argument(help="As `consume dlq list` names them")]
 EveryLetter = Annotated[bool, typer.Option("--all", help="All of the group's")]
+
+
+class Switch(StrEnum):
+    """Where the kill switch is to be."""
+
+    ON = "on"
+    OFF = "off"
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="JSON, one object a line")]
 
 
@@ -76,6 +89,26 @@ def position() -> None:
     """Keep what each account holds, and what it is worth, from fills and tickers."""
     settings = _settings()
     _run(lambda redis: Positions(redis, settings.group or "position"), settings)
+
+
+@run.command()
+def risk() -> None:
+    """Let intents become orders, or refuse them with a reason.
+
+    Reads intents, orders and fills, the latest ticker, instruments and the kill switch; writes approved, and to orders
+    what is refused.
+    """
+    settings = _settings()
+    limits = Limits(
+        order_amount=by_symbol(settings.max_amount),
+        position=by_symbol(settings.max_position),
+        order_notional=settings.max_value,
+        exposure=settings.max_exposure,
+        orders_per_s=settings.max_orders_per_s,
+        price_band=settings.price_band,
+        price_age_ms=settings.price_age_ms,
+    )
+    _run(lambda redis: Risk(redis, settings.group or "risk", limits=limits), settings)
 
 
 @run.command()
@@ -152,6 +185,26 @@ def book(
     except BadName as bad:
         end(str(bad), WRONG_SETTINGS)
     until_stopped(lambda stopping: _book(settings, key, depth, stopping))
+
+
+@app.command()
+def kill(
+    switch: Annotated[Switch, typer.Argument(help="on or off")],
+    exchanges: Annotated[
+        list[str] | None, typer.Argument(help="At these exchanges; at all there are and will be unless named")
+    ] = None,
+) -> None:
+    """Switch all trading off, or on again: once this returns nothing becomes an order, and no order is filled."""
+    settings = _settings()
+
+    async def go(redis: Redis) -> None:
+        is_on = await killing.switch(redis, list(map(check_name, exchanges or ())), on=switch is Switch.ON)
+        typer.echo(f"the kill switch is on at: {', '.join(is_on) or 'no exchange'}")
+
+    try:
+        until_stopped(lambda _: _with_redis(settings, go))
+    except BadName as bad:
+        end(str(bad), WRONG_SETTINGS)
 
 
 @app.command()

@@ -28,6 +28,8 @@ class Kept(Generic[State]):
 
     def __init__(self, redis: Redis, name: str, state: State) -> None:
         self.state = state
+        self.is_new = True
+        """Whether nothing was kept."""
         self._redis = redis
         self._name = name
 
@@ -40,6 +42,7 @@ class Kept(Generic[State]):
             await kept._tell(field, [thaw(frozen) for frozen in _batch.decode(fields[field.encode()])])
         if b"state" in fields:
             kept.state = msgspec.msgpack.decode(fields[b"state"], type=type(empty))
+            kept.is_new = False
         return kept
 
     async def commit(

@@ -8,31 +8,17 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from consumers.book import LiveBook
-from consumers.delivery import Command, Delivery
+from consumers.delivery import Delivery
 from consumers.partition import Partition
 from consumers.services.kept import Kept
+from consumers.services.killing import is_killed, while_not_killed
+from consumers.services.limits import KILLED
 from consumers.services.venue import Desk, Step, Ticket, Venue
 from ingest.contract import keys
 from ingest.contract.events import Intent
 from ingest.contract.keys import StreamKey
 
-KILLED = "the kill switch is on"
-
 Desks = Kept[Desk]
-
-
-def while_not_killed(exchange: str) -> tuple[Command, ...]:
-    """Commands that Redis refuses, and with them all that stands behind them, while the kill switch is on.
-
-    The switch is a text, and a text has no HLEN. So it takes effect in one step: of whatever changes by then, all
-    came before it.
-    """
-    return (("HLEN", keys.kill(exchange)),)
-
-
-def is_killed(error: ResponseError) -> bool:
-    """Whether that is why Redis refused."""
-    return "WRONGTYPE" in str(error)
 
 
 class Orders:

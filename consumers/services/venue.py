@@ -108,6 +108,16 @@ class Ticket(Struct, frozen=True):
         return hashlib.blake2b(name.encode(), digest_size=12).hexdigest()
 
     @property
+    def orders(self) -> StreamKey:
+        """The stream that its states go to."""
+        return StreamKey(self.exchange, "orders", self.symbol)
+
+    @property
+    def first(self) -> str:
+        """The identity there of its first state."""
+        return f"{self.order_id}.1"
+
+    @property
     def order(self) -> Order:
         """In its first state."""
         intent = self.intent

@@ -4,7 +4,7 @@
 --       commands, so that they are known to lie in one slot.
 -- ARGV  the group; the member that asks, or '' where nobody owns anything; shard and fence; id, g and n of the entry;
 --       then per command: how many words, the words.
--- Reply 1; 0 if it was done before; -1 if the stream is another's by now. In both cases nothing was written.
+-- Reply 1; 0 if it was done before; -1 if the stream is another's by now. In both cases there was no effect.
 --
 -- The commands come first: if memory is full, or the first of them makes no sense, nothing was done.
 
@@ -15,7 +15,10 @@ if not is_ours(KEYS[2], member, ARGV[3], ARGV[4]) then return -1 end
 local pending = redis.pcall('XPENDING', key, group, id, id, 1)
 if member ~= '' and not is_redriven(key) then
   local known_g, known_n = standing(KEYS[1], key)
-  if known_g == g and n <= known_n then return 0 end
+  if known_g == g and n <= known_n then
+    if not pending.err then redis.call('XACK', key, group, id) end
+    return 0
+  end
 elseif pending.err or #pending == 0 then
   return 0
 end

@@ -20,6 +20,16 @@ class Taken(Exception):
     """What was in hand is another process's by now: it has the effect, this one must not."""
 
 
+class Fence(NamedTuple):
+    """By what Redis knows whether a process still owns a part of the streams."""
+
+    table: str
+    """Of leases."""
+    shard: int
+    owner: str
+    """Its name and the number that rises with each change of the owner."""
+
+
 Command = Sequence[str | bytes | int | float]
 """A command of Redis in words, as `("HINCRBY", key, field, 1)`; the second word is its one key."""
 
@@ -67,6 +77,10 @@ class Delivery(Struct, frozen=True, eq=False):
     """Redis has handed it out before: it may have been handled already, by this process or by one before it."""
     _arrival: object
     _holder: Holder
+    fence: Fence | None = None
+    """Where there are owners: what `append` needs to know so that nothing of an ex-owner's is written."""
+    redriven: bool = False
+    """It was a dead letter, and comes after others that stand behind it in its stream."""
 
     async def ack(self) -> None:
         """Say that it is handled. Told to Redis in batches: after a crash in between it is delivered again."""
@@ -152,9 +166,13 @@ class Continuity:
 
     def missing(self, g: bytes, n: int) -> int:
         """How many entries would be missing before this one."""
-        if not self._g or n <= self._highest.get(g, 0):
+        if not self._g or self.has(g, n):
             return 0
         return max(0, n - 1 - (self._n if g == self._g else 0))
+
+    def has(self, g: bytes, n: int) -> bool:
+        """Whether this entry, or one behind it, came by in the order of the stream."""
+        return n <= self._highest.get(g, 0)
 
     def pass_by(self) -> None:
         """An entry that does not say which it is: it has a place like any other."""
@@ -173,7 +191,7 @@ class Continuity:
         return self._unusual(g, n)
 
     def _unusual(self, g: bytes, n: int) -> Step:
-        repeated = n <= self._highest.get(g, 0)
+        repeated = self.has(g, n)
         missing = self.missing(g, n)
         self._g, self._n = g, n
         if not repeated:

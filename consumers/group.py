@@ -42,8 +42,8 @@ class Tenancy(NamedTuple):
     """Who owns the part that a stream is in, and under which fence; nobody does where readers compete."""
 
     member: str = ""
-    shard: int | str = ""
-    fence: int | str = ""
+    shard: int = 0
+    fence: int = 0
 
 
 class Part(NamedTuple):

@@ -240,7 +240,10 @@ class Intake:
         """As far as nothing is missing. What is, and is in Redis still, comes before all that follows it."""
         taken: list[tuple[bytes, Fields, bool]] = []
         for entry_id, fields in rows:
-            where, repeated = None if stream.redriven else place(fields), False
+            where = None if stream.redriven else place(fields)
+            if where and stream.continuity.has(*where):
+                taken.append((entry_id, fields, True))
+                continue
             if where:
                 g, n = where
                 missing = stream.continuity.missing(g, n)
@@ -251,11 +254,11 @@ class Intake:
                         self._owed[stream.key] = stream.last_id or b"0"
                         break
                     self._miss(stream, entry_id, missing)
-                repeated = stream.continuity.feed(g, n).repeated
-            else:
+                stream.continuity.feed(g, n)
+            elif entry_id not in stream.held:
                 stream.continuity.pass_by()
             stream.last_id = entry_id
-            taken.append((entry_id, fields, again or repeated))
+            taken.append((entry_id, fields, again))
         return self._unhandled(stream, self._taken(stream, taken))
 
     def _unhandled(self, stream: Stream, arrivals: list[Arrival]) -> list[Arrival]:

@@ -21,7 +21,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from consumers.delivery import Delivery, Figures
+from consumers.delivery import Delivery, Fence, Figures
 from consumers.group import Group, check_client
 from consumers.hand import Hand
 from consumers.intake import LOOK_EVERY_SECONDS, Intake
@@ -31,6 +31,7 @@ from consumers.patience import passes, pause, wait_seconds
 from consumers.selection import Selection
 from consumers.shared import Shared
 from consumers.streams import Arrival
+from ingest.contract import keys
 from ingest.contract.codec import Entry, UnknownVersion, UnreadableEntry, decode
 from ingest.contract.keys import StreamKey, parse_key
 
@@ -238,7 +239,14 @@ class Reader:
         received_ns = getattr(event, "received_ns", 0)
         if received_ns > stream.entered_ns and not arrival.again:
             figures.latencies.add(time.time_ns() - received_ns)
-        return Delivery(key, entry, event, lost, arrival.again, arrival, self._hand)
+        fence, redriven = self._fence(arrival), stream.redriven
+        return Delivery(key, entry, event, lost, arrival.again, arrival, self._hand, fence, redriven)
+
+    def _fence(self, arrival: Arrival) -> Fence | None:
+        if not self._sharing.in_order:
+            return None
+        member, shard, fence = arrival.stream.tenancy
+        return Fence(keys.shards(arrival.stream.key.exchange, self._group.name), shard, f"{member} {fence}")
 
     def _is_anothers(self, event: object) -> bool:
         account = getattr(event, "account", None)

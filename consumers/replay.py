@@ -224,9 +224,15 @@ class Replay:
         return False
 
     async def _past(self) -> int:
-        """The last ms of Redis's clock that is over: nothing is written into it any more."""
+        """The ms of Redis's clock that it is now, once that is over: nothing is written into it any more."""
+        asked = await self._now_ms()
+        while await self._now_ms() == asked:
+            await pause(self._stopping, 0.001)
+        return asked
+
+    async def _now_ms(self) -> int:
         seconds, microseconds = map(int, await command(self._redis, "TIME"))
-        return seconds * 1000 + microseconds // 1000 - 1
+        return seconds * 1000 + microseconds // 1000
 
     async def _look(self) -> None:
         """For streams that are new; and for those that were deleted and begin anew, perhaps under older ids."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ SCRIPT = Path(__file__).with_suffix(".lua").read_text(encoding="utf-8")
 SHARES = 4
 """While Redis is away nobody knows of the others: each spends as if there were so many."""
 BAN_WITHOUT_TERM_S = 60.0
+PAUSE_WITHOUT_TERM_S = 5.0
 _ANSWER_WITHIN_S = 0.2
 _ASK_AGAIN_AFTER_S = 1.0
 _WORTH_A_WORD_S = 5.0
@@ -57,8 +59,11 @@ class Leave(NamedTuple):
 class Budget:
     """One limit of an exchange. While Redis does not answer in time, a quarter of it is spent from here."""
 
-    def __init__(self, redis: Redis, exchange: str, name: str, limit: Limit) -> None:
+    def __init__(
+        self, redis: Redis, exchange: str, name: str, limit: Limit, bans: Mapping[int, float] | None = None
+    ) -> None:
         """`redis` has time limits. `name` is that of the limit and, where there are several, of the address."""
+        self._bans = bans or {}
         self._redis = redis
         self._key = keys.limit(exchange, name)
         self._limit = limit
@@ -84,9 +89,12 @@ class Budget:
         await self._ask(0, seconds)
 
     async def obey(self, status: int, retry_after: str) -> None:
-        """What an HTTP answer says about going on: 429 asks for a pause and 418 is a ban."""
-        if status in (418, 429):
-            await self.close(float(retry_after) if retry_after.isdecimal() else BAN_WITHOUT_TERM_S)
+        """What an HTTP answer says about going on: 429 asks for a pause and 418 is a ban, and so may others be."""
+        if status in self._bans:
+            await self.close(self._bans[status])
+        elif status in (418, 429):
+            term_s = BAN_WITHOUT_TERM_S if status == 418 else PAUSE_WITHOUT_TERM_S
+            await self.close(float(retry_after) if retry_after.isdecimal() else term_s)
 
     async def settle(self) -> None:
         """Return once no call to Redis is under way, which the client's time limits see to."""
@@ -146,7 +154,7 @@ def budgets(redis: Redis, exchange: str, limits: Limits, address: str = "") -> B
     """Of this exchange; `address` tells several addresses that share a Redis from each other."""
     at = f":{address}" if address else ""
     return Budgets(
-        Budget(redis, exchange, f"weight{at}", limits.weight),
-        Budget(redis, exchange, f"connects{at}", limits.connects),
+        Budget(redis, exchange, f"weight{at}", limits.weight, limits.bans),
+        Budget(redis, exchange, f"connects{at}", limits.connects, limits.bans),
         Budget(redis, exchange, f"messages{at}", limits.messages) if limits.messages else None,
     )

@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 import structlog
 from redis.asyncio.connection import AbstractConnection
@@ -21,16 +22,23 @@ _NOWHERE = Place("-", 0)
 _RUN_ID = re.compile(r"(?<=run_id:)\w+")
 
 
-async def mend(
-    connection: AbstractConnection, digest: str, places: Mapping[StreamKey, Place], tail: Tail
-) -> dict[StreamKey, Place]:
-    """Begin a new generation in every stream that stands behind its place; where these stand now, empty if none does.
+class Mended(NamedTuple):
+    """Where streams stand now that a server had lost something of."""
+
+    places: dict[StreamKey, Place]
+    renewed: frozenset[StreamKey]
+    """Those of them in which it was we who began a generation."""
+
+
+async def mend(connection: AbstractConnection, digest: str, places: Mapping[StreamKey, Place], tail: Tail) -> Mended:
+    """Begin a new generation in every stream that stands behind its place.
 
     Numbers that were given once may then be given again, to other entries: the generation tells them apart. Of two
     producers that find the same loss one is heard, and the other finds its generation. What is in the tail is to be
     sent again.
     """
     mended: dict[StreamKey, Place] = {}
+    ours: set[StreamKey] = set()
     doubtful = dict(places)
     while doubtful:
         found = await _look(connection, doubtful)
@@ -52,17 +60,19 @@ async def mend(
         # If somebody wrote in between, it was not heard, and we look again.
         now = appended(renewed, await connection.read_response())
         mended |= {stream.key: Place(stream.g, stream.n, stream.last) for stream in now if stream.appended and stream.g}
+        ours |= {stream.key for stream in now if stream.appended}
         doubtful = {stream.key: doubtful[stream.key] for stream in now if not stream.appended}
-    return mended
+    return Mended(mended, frozenset(ours))
 
 
 async def doubt(
-    connection: AbstractConnection, digest: str, exchange: str, places: Mapping[StreamKey, Place]
+    connection: AbstractConnection, digest: str, exchange: str, renewed: Collection[StreamKey]
 ) -> dict[StreamKey, Place]:
-    """Once after each start of the server: begin a new generation in every stream that stands elsewhere than we know.
+    """Once after each start of the server: begin a new generation in every stream, but for those just `renewed`.
 
     It may have lost something that only others knew of, who may be dead: numbers that they were told must not be given
-    again. Where these streams stand now.
+    again. That a stream stands where we know it says nothing: others may have written behind that while we could not.
+    Where these streams stand now.
     """
     run_id = _RUN_ID.search((await wire.ask(connection, "INFO", "server")).decode())
     if run_id is None or await wire.ask(connection, "GET", keys.run(exchange)) == run_id[0].encode():
@@ -71,16 +81,16 @@ async def doubt(
     streams = [parse_key(member.decode()) for member in await connection.read_response()]
     found = await _look(connection, [key for key in streams if key.channel not in keys.SERVICES])
     doubtful = {
-        key: place for key, (place, exists) in found.items() if exists and place not in (_NOWHERE, places.get(key))
+        key: place for key, (place, exists) in found.items() if exists and place != _NOWHERE and key not in renewed
     }
     now: tuple[Appended, ...] = ()
     if doubtful:
         log.warning("the server started again and may have lost entries", exchange=exchange, streams=len(doubtful))
         renewals = [_rollback(key, place, place.n, f"{place.g} {place.n}") for key, place in doubtful.items()]
-        renewed = batch(secrets.token_hex(4), renewals)
-        await wire.write(connection, wire.call(digest, renewed.arguments()))
+        begun = batch(secrets.token_hex(4), renewals)
+        await wire.write(connection, wire.call(digest, begun.arguments()))
         # Where it was not heard, somebody has written meanwhile, who has doubted before.
-        now = appended(renewed, await connection.read_response())
+        now = appended(begun, await connection.read_response())
     await wire.ask(connection, "SET", keys.run(exchange), run_id[0])
     return {stream.key: Place(stream.g, stream.n, stream.last) for stream in now if stream.appended and stream.g}
 

@@ -188,10 +188,11 @@ class Publisher:
             digest = (await wire.ask(connection, "SCRIPT", "LOAD", SCRIPT)).decode()
             await wire.ask(connection, "SADD", EXCHANGES, self._exchange)
             # The server's word is what counts: where it stands behind what it confirmed, it has lost that.
-            if mended := await mend(connection, digest, self._outbox.places, self._tail):
+            mended, renewed = await mend(connection, digest, self._outbox.places, self._tail)
+            if mended:
                 self._outbox.places |= mended
                 self._outbox.send_tail_again()
-            self._outbox.places |= await doubt(connection, digest, self._exchange, self._outbox.places)
+            self._outbox.places |= await doubt(connection, digest, self._exchange, renewed)
             await self._send_and_confirm(connection, digest)
         finally:
             await connection.disconnect(nowait=True)

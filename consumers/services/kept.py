@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from consumers import stored
 from consumers.append import append
-from consumers.delivery import Command, Delivery
+from consumers.delivery import Command, Delivery, Fence
 from ingest.contract.codec import freeze, thaw
 from ingest.contract.events import Event
 
@@ -34,12 +34,15 @@ class Kept(Generic[State]):
         self._name = name
 
     @classmethod
-    async def open(cls, redis: Redis, name: str, empty: State) -> "Kept[State]":
-        """With what is kept, or `empty`. What was decided and may not have been appended is appended."""
+    async def open(cls, redis: Redis, name: str, empty: State, fence: Fence | None = None) -> "Kept[State]":
+        """With what is kept, or `empty`. What was decided and may not have been appended is appended.
+
+        Raises RedisError, OSError; and Taken if the `fence` is of somebody who is not the owner any more.
+        """
         fields = await stored.fields(redis, name)
         kept = cls(redis, name, empty)
         for field in sorted(field.decode() for field in fields if field.startswith(_OUT.encode())):
-            await kept._tell(field, [thaw(frozen) for frozen in _batch.decode(fields[field.encode()])])
+            await kept._tell(field, [thaw(frozen) for frozen in _batch.decode(fields[field.encode()])], fence)
         if b"state" in fields:
             kept.state = msgspec.msgpack.decode(fields[b"state"], type=type(empty))
             kept.is_new = False
@@ -62,9 +65,9 @@ class Kept(Generic[State]):
             return False
         self.state = state
         if events:
-            await self._tell(out, events)
+            await self._tell(out, events, delivery.fence)
         return True
 
-    async def _tell(self, out: str, events: Sequence[Event]) -> None:
-        await append(self._redis, events)
+    async def _tell(self, out: str, events: Sequence[Event], fence: Fence | None) -> None:
+        await append(self._redis, events, fence=fence)
         await self._redis.hdel(self._name, out)

@@ -43,7 +43,7 @@ class Orders:
     async def handle(self, delivery: Delivery) -> None:
         """Let the venue act upon it, if it does."""
         name = keys.kept(delivery.key.exchange, self.name, delivery.key.symbol)
-        desk = self._desks.pop(name, None) or await Kept.open(self._redis, name, Desk())
+        desk = self._desks.pop(name, None) or await Kept.open(self._redis, name, Desk(), delivery.fence)
         step = await self._step(desk.state, delivery)
         # Whoever knows less than Redis by now is left out of the table, and opened anew.
         if step == Step(desk.state) or await self._commit(desk, delivery, step):

@@ -45,7 +45,7 @@ class Risk:
         """Decide upon an intent, or take in what has become of one."""
         key = delivery.key
         name = keys.kept(key.exchange, self.name, key.symbol)
-        kept = self._kept.pop(name, None) or await self._open(name, key)
+        kept = self._kept.pop(name, None) or await self._open(name, delivery)
         # Whoever knows less than Redis by now is left out of the table, and opened anew.
         if await self._handled(kept, delivery):
             self._kept[name] = kept
@@ -111,10 +111,10 @@ class Risk:
             now_ns=now_ns,
         )
 
-    async def _open(self, name: str, key: StreamKey) -> Kept[Exposure]:
-        kept = await Kept.open(self._redis, name, Exposure())
+    async def _open(self, name: str, delivery: Delivery) -> Kept[Exposure]:
+        kept = await Kept.open(self._redis, name, Exposure(), delivery.fence)
         if kept.is_new:
-            kept.state = await self._held(key)
+            kept.state = await self._held(delivery.key)
         return kept
 
     async def _held(self, key: StreamKey) -> Exposure:

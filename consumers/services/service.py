@@ -20,6 +20,8 @@ DELIVERIES = 16
 """After which it does so even if none has raised: its handler may end the process each time."""
 TIME_LIMIT_SECONDS = 30.0
 """For one attempt; what takes longer is cut off, and has failed."""
+AT_ONCE = 32
+"""Attempts of one process: each may take a connection."""
 FIRST_PAUSE_SECONDS = 0.1
 """Doubled after each attempt."""
 _LAST_WORDS_SECONDS = 1.0
@@ -81,6 +83,7 @@ class _Lines:
         self._lines: dict[Hashable, deque[Delivery]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: BaseException | None = None
+        self._at_once = asyncio.Semaphore(AT_ONCE)
         self._alone = asyncio.Lock()
         """Held while something is tried that seems to end its process."""
 
@@ -145,12 +148,16 @@ class _Lines:
     async def _serve(self, delivery: Delivery) -> None:
         """Until it is handled, or among the dead letters, or no longer ours; or we are asked to stop."""
         failures = away = 0
+        noted = not delivery.redelivered
         while await self._may(delivery):
-            error = await self._attempt(delivery, again=failures > 0)
+            async with self._at_once:
+                error = await self._attempt(delivery, noted=noted)
+            noted = True
             if error is None or isinstance(error, Taken):
                 return
             if _is_of_the_bus(error):
                 away += 1
+                self._complain(delivery, error, away)
                 await pause(self._stopping, wait_seconds(away))
             else:
                 failures = await self._count(delivery, error, failures + 1)
@@ -161,10 +168,10 @@ class _Lines:
             if self._stopping.is_set():
                 delivery.release()
 
-    async def _attempt(self, delivery: Delivery, *, again: bool) -> Exception | None:
+    async def _attempt(self, delivery: Delivery, *, noted: bool) -> Exception | None:
         """Handle it once; what it raised."""
         try:
-            if not (delivery.redelivered or again):
+            if noted:
                 await self._handle(delivery)
             elif await delivery.deliveries() < DELIVERIES // 2:
                 await delivery.delivered()
@@ -203,6 +210,11 @@ class _Lines:
                 delivery.release()
             await pause(self._stopping, FIRST_PAUSE_SECONDS)
         return delivery.ours
+
+    def _complain(self, delivery: Delivery, error: Exception, times: int) -> None:
+        if times.bit_count() == 1:  # the 1st, 2nd, 4th, 8th …
+            where = {"service": self._service.name, "stream": str(delivery.key), "entry_id": delivery.entry.id}
+            _log.warning("not handled for now", **where, attempt=times, reason=_said(error)[:300])
 
     async def _count(self, delivery: Delivery, error: Exception, failures: int) -> int:
         """Say that an attempt failed; how many have, here and in other processes."""

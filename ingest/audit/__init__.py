@@ -71,8 +71,8 @@ async def _stream(redis: Redis, key: StreamKey, emitted: list[Record]) -> Stream
 
 async def _read(redis: Redis, key: StreamKey, emitted: list[Record]) -> tuple[StreamReport, int]:
     """What is written behind the moment of the first look is not looked at. With how many were trimmed until then."""
-    stream = Stream(key, emitted)
     page, newest, companions = await _look(redis, key)
+    stream = Stream(key, emitted, opaque=companions.opaque)
     for entry_id, fields in page:
         stream.read(entry_id, fields)
     if page:
@@ -87,10 +87,10 @@ async def _look(redis: Redis, key: StreamKey) -> tuple[Page, str, Companions]:
     async with redis.pipeline(transaction=True) as pipeline:
         pipeline.xrange(str(key), count=_FIRST_PAGE)
         pipeline.xinfo_stream(str(key))
-        pipeline.hmget(key.state, "g", "n", "last")
+        pipeline.hmget(key.state, "g", "n", "last", "newest")
         pipeline.zrange(key.gaps, 0, -1)
         pipeline.hget(key.retention, "trimmed_n")
-        page, facts, (g, n, last), gaps, trimmed = await at_once(pipeline)
+        page, facts, (g, n, last, newest), gaps, trimmed = await at_once(pipeline)
     facts = facts or NO_STREAM
     companions = Companions(
         added=facts["entries-added"],
@@ -99,6 +99,7 @@ async def _look(redis: Redis, key: StreamKey) -> tuple[Page, str, Companions]:
         g=(g or b"").decode(),
         n=int(n or 0),
         has_last=bool(last),
+        opaque=bool(newest),
         gaps=tuple(sorted(map(_range, gaps))),
     )
     return page, facts["last-generated-id"].decode(), companions

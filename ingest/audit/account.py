@@ -16,6 +16,7 @@ from ingest.simulator import ledger
 from ingest.simulator.ledger import Record
 
 _FOREVER = 1 << 80
+_MS = 1_000_000
 _IDENTITY = ("key", "s", "first")
 _NUMBERED = (ledger.Trade, ledger.Delta)
 
@@ -23,12 +24,14 @@ _NUMBERED = (ledger.Trade, ledger.Delta)
 class Account:
     """One stream's entries, compared one by one as they are read with what the exchange says it emitted."""
 
-    def __init__(self, key: str, emitted: Iterable[Record] = ()) -> None:
+    def __init__(self, key: str, emitted: Iterable[Record] = (), *, opaque: bool = False) -> None:
+        """`opaque` says that ids of trades have no order; where that is asked for, their times do, in ms."""
         self._key = key
+        self._opaque = opaque
         self._missing = {record.s: record for record in emitted}
         self._emitted = len(self._missing)
         first = next(iter(self._missing.values()), None)
-        self._first_id = int(first.s) if isinstance(first, _NUMBERED) else _FOREVER
+        self._first_id = self._number_of(first) if isinstance(first, _NUMBERED) else _FOREVER
         self._oldest_id: int | None = None
         self._place: tuple[str, int] | None = None
         self._compared: set[str] = set()
@@ -81,20 +84,22 @@ class Account:
         return entry.s in self._compared or before == self._said
 
     def _order(self, entry: Entry, event: Body) -> None:
-        where = _mark(entry.s, event)
+        number = self._number(entry.s, event)
+        where = _mark(entry.s, event) if number is None else ("", (number, 0))
         if where is None or entry.late:
             return
         line, mark = where
         newest = self._newest.get(line)
-        # A snapshot repeats the id of the delta before it.
-        if newest and (mark < newest or (mark == newest and not isinstance(event, Snapshot))):
+        # A snapshot repeats the id of the delta before it, and trades may share a time.
+        if newest and (mark < newest or (mark == newest and not (self._opaque or isinstance(event, Snapshot)))):
             self._wrong("disorder", f"{entry.type} {entry.s} stands behind a newer one")
         else:
             self._newest[line] = mark
 
     def _compare(self, entry: Entry, event: Body) -> None:
-        if isinstance(event, Trade | Delta | Snapshot) and entry.s.isdecimal() and self._oldest_id is None:
-            self._oldest_id = int(entry.s)
+        number = self._number(entry.s, event)
+        if number is not None and self._oldest_id is None:
+            self._oldest_id = number
         # A snapshot may bear the id of a delta, but it does not say what the delta said.
         record = None if isinstance(event, Snapshot) else self._missing.pop(entry.s, None)
         if record is not None:
@@ -102,7 +107,7 @@ class Account:
             self._counts["in_stream"] += 1
             if difference := _difference(record, event):
                 self._wrong("differs", f"{entry.type} {entry.s}: {difference}")
-        elif isinstance(event, Trade | Delta) and entry.s.isdecimal() and int(entry.s) > self._first_id:
+        elif isinstance(event, Trade | Delta) and number is not None and number > self._first_id:
             self._wrong("invented", f"{entry.type} {entry.s} was never emitted")
         if isinstance(event, Trade) and event.count:
             for merged in range(1, event.count):
@@ -111,11 +116,22 @@ class Account:
     def _excuse(self, record: Record, gaps: Sequence[tuple[int, int]]) -> str:
         if not isinstance(record, _NUMBERED):
             return "superseded" if self._counts["entries"] else "unaccounted"
-        number = int(record.s)
+        number = self._number_of(record)
         position = bisect_right(gaps, (number, _FOREVER))
         if position and gaps[position - 1][1] >= number:
             return "in_gaps"
         return "before" if self._oldest_id is not None and number <= self._oldest_id else "unaccounted"
+
+    def _number(self, s: str, event: Body) -> int | None:
+        """What puts trades and books in order, if anything does."""
+        if self._opaque and isinstance(event, Trade):
+            return None if event.exchange_ns is None else event.exchange_ns // _MS
+        return int(s) if isinstance(event, Trade | Delta | Snapshot) and s.isdecimal() else None
+
+    def _number_of(self, record: ledger.Trade | ledger.Delta) -> int:
+        if self._opaque and isinstance(record, ledger.Trade):
+            return record.exchange_ns // _MS
+        return int(record.s)
 
     def _wrong(self, kind: str, words: str) -> None:
         self._counts[kind] += 1
@@ -126,8 +142,6 @@ class Account:
 def _mark(s: str, event: Body) -> tuple[str, tuple[int, int]] | None:
     """The line of succession that an event belongs to, and its place there; None for what has none."""
     match event:
-        case Trade() | Delta() | Snapshot() if s.isdecimal():
-            return "", (int(s), 0)
         case Ticker():
             name, _, mark = s.rpartition(".")
             source, _, series = name.partition("~")  # how often it has begun to count anew

@@ -19,10 +19,13 @@ _INTERVAL = re.compile(r"([1-9][0-9]{0,3})([smhdwM])\Z")
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
-def chain_of(key: StreamKey) -> "Dense | Book | None":
-    """The chain that a stream's entries should form; None where exchanges do not number what is in it."""
+def chain_of(key: StreamKey, *, opaque: bool = False) -> "Dense | Book | None":
+    """The chain that a stream's entries should form; None where exchanges do not number what is in it.
+
+    `opaque` are trades whose ids have no order.
+    """
     if key.channel == "trades":
-        return Dense(_ids_of_trade)
+        return None if opaque else Dense(_ids_of_trade)
     if key.channel == "orderbook":
         return Book()
     if key.interval and (interval := _INTERVAL.match(key.interval)):

@@ -29,6 +29,8 @@ class Companions(Struct, frozen=True, kw_only=True):
     """Where the script's state stands; "" and 0 for no state."""
     has_last: bool
     """Whether the state knows a newest id."""
+    opaque: bool = False
+    """Whether the ids have no order, so that the state knows the time of the newest trade instead."""
     gaps: tuple[Range, ...]
     """The registered losses, ascending."""
 
@@ -44,10 +46,12 @@ class Stream:
     It keeps no more of them than its gaps and late fills, and what it is given of a ledger.
     """
 
-    def __init__(self, key: StreamKey, emitted: Iterable[Record] = ()) -> None:
+    def __init__(self, key: StreamKey, emitted: Iterable[Record] = (), *, opaque: bool = False) -> None:
+        """`opaque` is as of Companions."""
         self._key = key
-        self._account = Account(str(key), emitted)
-        self._chain = chain_of(key)
+        self._opaque = opaque
+        self._account = Account(str(key), emitted, opaque=opaque)
+        self._chain = chain_of(key, opaque=opaque)
         self._registry = Registry()
         self._oldest: Entry | None = None
         self._newest: _Place | None = None
@@ -132,6 +136,8 @@ class Stream:
     def _unprovable(self, said: Companions) -> str:
         if not self._oldest:
             return "empty"
+        if self._opaque:
+            return "opaque ids"
         if self._chain is None or self._chain.newest is None:
             return "no ids"
         # Writers before this rule did not fetch candles that had closed unheard.

@@ -26,8 +26,9 @@ CHANNELS: Mapping[str, tuple[str, ...]] = {
     "orders": ("order",),
     "fills": ("fill",),
     "positions": ("position",),
+    "dead_letters": ("dead_letter",),
 }
-"""The types in the streams of each channel; `candles` stands for all intervals."""
+"""The types in the streams of each channel; `candles` stands for all intervals, and dead letters are of all types."""
 
 _SYMBOL = {"description": "BASE-QUOTE", "examples": ["BTC-USDT", "ETH-EUR"]}
 _PARAMETERS: Mapping[str, Json] = {
@@ -35,9 +36,16 @@ _PARAMETERS: Mapping[str, Json] = {
     "exchange": {"description": "In braces, which are part of the key", "examples": ["{binance}", "{kraken}"]},
     "symbol": _SYMBOL,
     "interval": {"description": "How long a candle is", "examples": ["1m", "1h", "1d"]},
+    "group": {"description": "The consumer group that could not handle them", "examples": ["position"]},
 }
 _TEXT = {"type": "string", "minLength": 1}
 _COUNT = {"type": "string", "pattern": "^[1-9][0-9]{0,15}$"}
+_NATURAL = {"type": "string", "pattern": "^[0-9]{1,16}$"}
+_ADDRESSES = {
+    "candles": "md:{exchange}:candles-{interval}:{symbol}",
+    "status": "md:{exchange}:status",
+    "dead_letters": "dlq:{exchange}:{group}",
+}
 
 
 def document(version: str) -> Json:
@@ -63,7 +71,7 @@ def document(version: str) -> Json:
             f"read_{name}": {"action": "receive", "channel": {"$ref": f"#/channels/{name}"}} for name in CHANNELS
         },
         "components": {
-            "messages": {kind: _message(kind) for kind in _kinds()},
+            "messages": {kind: _message(kind) for kind in _kinds()} | {"dead_letter": _dead_letter()},
             "schemas": {name: _draft_7(schema) for name, schema in schemas.items()},
         },
     }
@@ -79,8 +87,7 @@ def _kinds() -> dict[str, type[Body]]:
 
 
 def _channel(name: str, types: tuple[str, ...]) -> Json:
-    address = f"md:{{exchange}}:{name}" + ("-{interval}" if name == "candles" else "")
-    address += "" if name == "status" else ":{symbol}"
+    address = _ADDRESSES.get(name, f"md:{{exchange}}:{name}:{{symbol}}")
     return {
         "address": address,
         "messages": {kind: {"$ref": f"#/components/messages/{kind}"} for kind in types},
@@ -105,6 +112,19 @@ def _message(kind: str) -> Json:
         "contentType": "application/msgpack",
         "headers": {"type": "object", "required": required, "properties": headers},
         "payload": {"$ref": f"#/components/schemas/{body.__name__}"},
+    }
+
+
+def _dead_letter() -> Json:
+    """An entry that a group could not handle: where it was and why it is here, and then whatever it was."""
+    texts = dict.fromkeys(("dead_stream", "dead_id", "dead_group", "dead_consumer"), _TEXT)
+    numbers = dict.fromkeys(("dead_failures", "dead_deliveries", "dead_ms"), _NATURAL)
+    headers = {**texts, **numbers, "dead_reason": {"type": "string"}}
+    return {
+        "name": "dead_letter",
+        "contentType": "application/msgpack",
+        "headers": {"type": "object", "required": sorted(headers), "properties": headers},
+        "payload": {"description": "As it was, which may be what makes no sense"},
     }
 
 

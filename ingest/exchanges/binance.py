@@ -3,16 +3,17 @@
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
+from math import inf
 from typing import Final
 
 import msgspec
 from msgspec import UNSET
 
-from ingest.contract.events import Event
 from ingest.contract.keys import StreamKey
 from ingest.contract.numbers import check
+from ingest.exchanges.best_audit import Best
 from ingest.exchanges.binance_frames import (
     Depth,
     Envelope,
@@ -21,6 +22,7 @@ from ingest.exchanges.binance_frames import (
     Trades,
     instrument,
     kline,
+    read_best,
     read_book,
     read_envelope,
     read_historical_trades,
@@ -49,11 +51,12 @@ from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.packing import pack
 from ingest.exchanges.ranged import RangedBook
 from ingest.exchanges.requests import Request, Requests
+from ingest.exchanges.routes import Hearer, Routes
 from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Silent, Subscriptions
 from ingest.exchanges.symbols import by_symbol
 from ingest.exchanges.talk import UNREADABLE, Talk, tag_of
-from ingest.exchanges.topic import BookWanted, CandlesWanted, Question, Topic, TradesWanted
+from ingest.exchanges.topic import BestWanted, BookWanted, CandlesWanted, Question, Topic, TradesWanted
 
 INTERVALS: Final = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
 
@@ -73,8 +76,8 @@ _BOOK_LIMIT = 1_000
 _TRADES_LIMIT = 1_000
 _CANDLES_LIMIT = 1_000
 
-_COMPARISON = "comparison"
-"""What a book is asked for about, that is only compared."""
+_BEST, _COMPARISON = "best", "comparison"
+"""What a book is asked for about, of which only the best prices are compared, or the id."""
 _PREFIX = b'{"stream":"'
 
 
@@ -92,7 +95,9 @@ class Binance:
     single_writer = frozenset[str]()
     feeds: Mapping[str, Feed] = {
         "trades": Feed(DenseTrades.kept),
-        "orderbook": Feed(RangedBook.kept, also="a quiet book is compared by REST", depth=_BOOK_LIMIT),
+        "orderbook": Feed(
+            RangedBook.kept, also="a quiet book, and any one's best prices, are compared by REST", depth=_BOOK_LIMIT
+        ),
         "ticker": Feed(KnownTicker.kept),
         "candles": Feed(Candles.kept),
     }
@@ -135,12 +140,11 @@ class BinanceVoice:
         self._instruments = instruments
         self._positions = positions
         self._session = session
-        self._routes: dict[bytes, Callable[[bytes, int], Sequence[Event]]] = {}
+        self._routes = Routes()
         self._requests = Requests(
             names_per_message=_NAMES_PER_MESSAGE, every_ns=_MESSAGE_EVERY_NS, answered_within_ns=_ACK_WITHIN_NS
         )
         self._subscriptions = Subscriptions(self._requests, subscribe="SUBSCRIBE", unsubscribe="UNSUBSCRIBE")
-        self._keys: dict[str, StreamKey] = {}
         self._renew_ns = NEVER
         self._ask_ns = NEVER
 
@@ -157,7 +161,7 @@ class BinanceVoice:
     def unsubscribe(self, streams: Sequence[StreamKey], now_ns: int) -> None:
         """Frames that are still on the way are not unknown, but unheard."""
         names = [name for key in streams for name in self._names(key)]
-        self._routes.update(dict.fromkeys((name.encode() for name in names), _unheard))
+        self._routes.let_go(names)
         for key in streams:
             self.topics.pop(key, None)
         self._subscriptions.drop(names)
@@ -167,10 +171,9 @@ class BinanceVoice:
         self._ask_ns = now_ns + _QUIET_NS
         if frame.startswith(_PREFIX):
             name = frame[len(_PREFIX) : frame.find(b'"', len(_PREFIX))]
-            route = self._routes.get(name)
-            if route is not None:
+            if name in self._routes:
                 self._subscriptions.heard(name)
-                return _hear(route, name, frame, now_ns)
+                return self._routes.hear(name, frame, now_ns)
         return self._other(frame, now_ns)
 
     def say(self, now_ns: int) -> Sequence[Output]:
@@ -201,6 +204,8 @@ class BinanceVoice:
         match question:
             case BookWanted(just_its_id=True):
                 return [self._fetch(key, "/api/v3/depth", 5, _COMPARISON, limit=1)]
+            case BestWanted():
+                return [self._fetch(key, "/api/v3/ticker/bookTicker", 2, _BEST)]
             case BookWanted():
                 return [self._fetch(key, "/api/v3/depth", 50, limit=_BOOK_LIMIT)]
             case TradesWanted():
@@ -215,6 +220,9 @@ class BinanceVoice:
         match self.topics[key]:
             case RangedBook() as book if about == _COMPARISON:
                 book.stands_at(read_book(answer).lastUpdateId, now_ns)
+            case RangedBook() as book if about == _BEST:
+                best = read_best(answer)
+                book.best(Best(float(best.bidPrice) or -inf, float(best.askPrice) or inf), now_ns)
             case RangedBook() as book:
                 whole = read_book(answer)
                 check(chain.from_iterable(chain(whole.bids, whole.asks)))
@@ -232,29 +240,28 @@ class BinanceVoice:
         """The exchange's names of `key`, now routed to who understands their frames."""
         native, position = self._instruments[key.symbol].native, self._positions.get(key)
         names = self._names(key)
-        routes: list[Callable[[bytes, int], Sequence[Event]]]
+        hearers: list[Hearer]
         topic: Topic
         match key.channel:
             case "orderbook":
-                topic = RangedBook(key, self._session, position)
-                routes = [Depth(native, topic).hear]
+                topic = RangedBook(key, self._session, position, audited=True)
+                hearers = [Depth(native, topic).hear]
             case "trades":
                 topic = DenseTrades(key, self._session, position)
-                routes = [Trades(native, topic).hear]
+                hearers = [Trades(native, topic).hear]
             case "ticker":
                 topic = KnownTicker(key, self._session, position)
                 tickers = Tickers(native, topic)
-                routes = [tickers.hear_book, tickers.hear_day]
+                hearers = [tickers.hear_book, tickers.hear_day]
             case _:
                 topic = Candles(key, self._session, position)
-                routes = [Klines(native, topic).hear]
+                hearers = [Klines(native, topic).hear]
         self.topics[key] = topic
-        self._keys.update(dict.fromkeys(names, key))
-        self._routes.update(zip((name.encode() for name in names), routes, strict=True))
+        self._routes.open(key, dict(zip(names, hearers, strict=True)))
         return names
 
     def _silent(self, silent: Silent) -> Notice:
-        return silent.told_of(self._keys[silent.name])
+        return silent.told_of(self._routes.keys[silent.name])
 
     def _names(self, key: StreamKey) -> Sequence[str]:
         return _names(key, self._instruments[key.symbol].native.lower())
@@ -269,7 +276,7 @@ class BinanceVoice:
         if envelope.stream is not None:
             name = envelope.stream.encode()
             self._subscriptions.heard(name)
-            return _hear(self._routes.get(name, _unknown), name, frame, now_ns)
+            return self._routes.hear(name, frame, now_ns)
         return self._answer(envelope, frame, now_ns)
 
     def _answer(self, envelope: Envelope, frame: bytes, now_ns: int) -> Sequence[Output]:
@@ -280,15 +287,14 @@ class BinanceVoice:
             return self._refused(request, frame, now_ns)
         # A quiet symbol may send no diff for minutes, so the snapshot does not wait for one.
         names = self._subscriptions.confirmed(request, now_ns)
-        opened = [key for key in map(self._keys.__getitem__, names) if self._names(key)[0] in names]
-        return list(chain.from_iterable(self.topics[key].open(now_ns) for key in opened))
+        return list(chain.from_iterable(self.topics[key].open(now_ns) for key in self._routes.opened_by(names)))
 
     def _refused(self, request: Request, frame: bytes, now_ns: int) -> Sequence[Output]:
         """One bad name refuses its whole message: the others are asked for again."""
         if not request.names:
             raise Reconnect(f"{request.method} refused: {frame[:300]!r}", frame=frame)
         reason = frame[:200].decode(errors="replace")
-        bad = [self._keys[name] for name in self._subscriptions.refused(request, reason)]
+        bad = [self._routes.keys[name] for name in self._subscriptions.refused(request, reason)]
         self.unsubscribe(bad, now_ns)
         return [Notice(key, "refused", reason) for key in bad]
 
@@ -296,21 +302,6 @@ class BinanceVoice:
         texts = ((name, str(value)) for name, value in params.items() if value is not None)
         native = self._instruments[key.symbol].native
         return Fetch(path, (("symbol", native), *texts), weight, tag_of(key, about))
-
-
-def _hear(route: Callable[[bytes, int], Sequence[Event]], name: bytes, frame: bytes, now_ns: int) -> Sequence[Event]:
-    try:
-        return route(frame, now_ns)
-    except UNREADABLE as bad:
-        raise SkipFrame(str(bad), stream=name.decode(errors="replace"), frame=frame) from bad
-
-
-def _unheard(_frame: bytes, _now_ns: int) -> Sequence[Event]:
-    return ()
-
-
-def _unknown(_frame: bytes, _now_ns: int) -> Sequence[Event]:
-    raise ValueError("a stream that nobody subscribed to")
 
 
 def _names(key: StreamKey, native: str) -> Sequence[str]:

@@ -3,7 +3,7 @@
 https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Annotated, Protocol
 
@@ -14,6 +14,7 @@ from ingest.contract.events import Candle, Delta, Event, Trade
 from ingest.contract.numbers import Number, check, exchange_time
 from ingest.exchanges.candles import Interval
 from ingest.exchanges.exchange import Instrument
+from ingest.exchanges.hearing import HearsCandles, HearsTickers
 
 Id = Annotated[int, Meta(ge=-1, le=1 << 53)]
 Milliseconds = Annotated[int, Meta(ge=0, le=1 << 53)]
@@ -50,6 +51,13 @@ class BinanceBookTicker(Struct):
     B: Number
     a: Number
     A: Number
+
+
+class BinanceBest(Struct):
+    """`GET /api/v3/ticker/bookTicker`: the best prices; zero where there is none."""
+
+    bidPrice: Number  # noqa: N815 - the exchange's name
+    askPrice: Number  # noqa: N815
 
 
 class BinanceTicker(Struct):
@@ -187,6 +195,7 @@ _ticker_frame = msgspec.json.Decoder(_TickerFrame).decode
 _kline_frame = msgspec.json.Decoder(_KlineFrame).decode
 read_envelope = msgspec.json.Decoder(Envelope).decode
 read_book = msgspec.json.Decoder(BinanceBook).decode
+read_best = msgspec.json.Decoder(BinanceBest).decode
 read_historical_trades = msgspec.json.Decoder(list[BinanceHistoricalTrade]).decode
 read_klines = msgspec.json.Decoder(list[BinanceKlineRow]).decode
 read_instruments = msgspec.json.Decoder(BinanceInstruments).decode
@@ -204,25 +213,6 @@ class HearsChanges(Protocol):
 
     def delta(self, first: int, last: int, delta: Delta, now_ns: int, /) -> Sequence[Event]:
         """The changes `first`…`last`."""
-
-
-class HearsTickers(Protocol):
-    """A ticker's sources, or what stands for them."""
-
-    def heard(self, source: str, /) -> bool:
-        """Whether it has said anything."""
-
-    def say(
-        self, source: str, mark: int, facts: Mapping[str, str | None], exchange_ns: int | None, now_ns: int, /
-    ) -> Sequence[Event]:
-        """It brings news."""
-
-
-class HearsCandles(Protocol):
-    """Candles, or what stands for them."""
-
-    def candle(self, heard: Interval, now_ns: int, /) -> Sequence[Event]:
-        """An interval's newest state."""
 
 
 class Trades:

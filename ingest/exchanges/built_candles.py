@@ -1,97 +1,35 @@
 """Candles of an exchange that has none: built from its own trades, whole from the first one, flat across silence."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from decimal import Context, Decimal
+from collections.abc import Iterable, Sequence
 from typing import Final
-
-from msgspec import Struct
 
 from ingest.contract.events import Candle, Event, Trade
 from ingest.contract.keys import StreamKey
+from ingest.exchanges.candle_sum import CandleSum, sum_of, sum_of_part
 from ingest.exchanges.candles import BACKFILLED_CANDLES, Candles, Interval, flat
-from ingest.exchanges.exchange import Kept, Standing
+from ingest.exchanges.exchange import NEVER, Kept, Standing
+from ingest.exchanges.intervals import INTERVALS, begin_of
 from ingest.exchanges.session import Session
-from ingest.exchanges.topic import CandlesWanted, OlderTradesWanted, Question, Wanted
+from ingest.exchanges.topic import CandlePartWanted, CandlesWanted, OlderTradesWanted, Question, Wanted
 from ingest.exchanges.whole_trades import FETCHED_TRADES, Counted, WholeTrades
 
 GRACE_NS: Final = 2_000_000_000
 """So long after its end an interval waits for trades of its own, if the exchange says that there was none behind it."""
+SETTLED_MS: Final = 5_000
+"""So long after its end what REST says of an interval may still change."""
+BY_TRADES_MS: Final = 600_000
+"""An absence of up to so long is made good by trades. Of a longer one REST has candles, if it has any."""
+_PART_ATTEMPTS: Final = 4
+_RETRY_NS: Final = 2_000_000_000
 _MS: Final = 1_000_000
-_MINUTE_MS: Final = 60_000
-_DAY_MS: Final = 86_400_000
-INTERVALS: Final[Mapping[str, int]] = {
-    "1s": 1_000,
-    **{f"{minutes}m": minutes * _MINUTE_MS for minutes in (1, 3, 5, 15, 30)},
-    **{f"{hours}h": hours * 60 * _MINUTE_MS for hours in (1, 2, 4, 6, 8, 12)},
-    **{f"{days}d": days * _DAY_MS for days in (1, 3)},
-    "1w": 7 * _DAY_MS,
-}
-"""In ms. They count from 1970, but weeks from a Monday."""
-_MONDAY_MS: Final = 4 * _DAY_MS
-_EXACT: Final = Context(prec=100)
-_DIGITS: Final = 30
-"""Behind the point, in a number of the bus."""
-
-
-def begin_of(interval: str, ms: int) -> int:
-    """When the interval begins in which that millisecond is."""
-    shift = _MONDAY_MS if interval == "1w" else 0
-    return (ms - shift) // INTERVALS[interval] * INTERVALS[interval] + shift
-
-
-class _Sum(Struct):
-    """The trades of an interval so far."""
-
-    open: str
-    high: str
-    low: str
-    close: str
-    id: int
-    exchange_ns: int | None
-    volume: Decimal = Decimal(0)
-    value: Decimal = Decimal(0)
-    trades: int = 0
-    backfilled: bool | None = None
-
-    def add(self, counted: Counted) -> None:
-        """One more."""
-        trade = counted.trade
-        price, amount = Decimal(trade.price), Decimal(trade.amount)
-        if price > Decimal(self.high):
-            self.high = trade.price
-        if price < Decimal(self.low):
-            self.low = trade.price
-        self.close, self.id, self.exchange_ns = trade.price, counted.id, trade.exchange_ns
-        self.volume = _EXACT.add(self.volume, amount)
-        self.value = _EXACT.add(self.value, _EXACT.multiply(price, amount))
-        self.trades += 1
-        self.backfilled = self.backfilled or trade.backfilled
-
-    def candle(self, open_ms: int, now_ns: int, *, closed: bool) -> Candle:
-        """As it stands."""
-        value = format(self.value, "f")
-        return Candle(
-            open_ns=open_ms * _MS,
-            open=self.open,
-            high=self.high,
-            low=self.low,
-            close=self.close,
-            volume=format(self.volume, "f"),
-            closed=closed,
-            received_ns=now_ns,
-            quote_volume=value if len(value.partition(".")[2]) <= _DIGITS else None,
-            trades=self.trades,
-            exchange_ns=self.exchange_ns,
-            backfilled=self.backfilled,
-        )
 
 
 class BuiltCandles:
     """One symbol's candles of one interval, each said if all of its trades are known.
 
     A trade closes what ended before it, for all trades before it have had their turn. In silence the exchange's word
-    that there was none closes it, a little later. An interval in which trades are missing that cannot be had is not
-    said: REST is asked for its candle once the next one is heard, and if there is none it is registered as lost.
+    that there was none closes it, a little later. Of an interval in which trades are missing REST is asked for the part
+    that has them; or for the candle, once the next one is heard. If there is none it is registered as lost.
     """
 
     kept = Kept(
@@ -102,10 +40,20 @@ class BuiltCandles:
     )
 
     def __init__(
-        self, key: StreamKey, session: Session, position: str | None, now_ns: int, family: "TradeCandles"
+        self,
+        key: StreamKey,
+        session: Session,
+        position: str | None,
+        bucket_ms: int | None,
+        now_ns: int,
+        family: "TradeCandles",
     ) -> None:
-        """`position` is as of Candles; without one it begins with the interval that is now."""
+        """`position` is as of Candles; without one it begins with the interval that is now.
+
+        `bucket_ms` is the length of what REST has candles of, of which an interval can be put together; None for none.
+        """
         self._family = family
+        self._bucket_ms = bucket_ms
         self._interval = key.interval or ""
         begin_ms = begin_of(self._interval, now_ns // _MS)
         self._candles = Candles(key, session, str(begin_ms - 1) if position is None else position)
@@ -116,9 +64,13 @@ class BuiltCandles:
         self._open_ms = 0
         """Of the interval in which all that is known ends."""
         self._whole = False
-        self._sum: _Sum | None = None
+        self._from_ms = 0
+        """Trades of the interval from then on are in the sum; if it is not `whole`, something was before."""
+        self._sum: CandleSum | None = None
         self._price = ""
         """Of the newest trade."""
+        self._part_at = NEVER
+        self._part_attempts = 0
 
     @property
     def position(self) -> str | None:
@@ -135,12 +87,15 @@ class BuiltCandles:
 
     def due(self) -> int:
         """When something is next wanted."""
-        return min(self._candles.due(), self._family.trades.due())
+        return min(self._candles.due(), self._family.trades.due(), self._part_at)
 
     def wants(self, now_ns: int) -> list[Wanted]:
         """As of Candles; or trades that are missing, for the whole family."""
         wanted = [*self._candles.wants(now_ns), *self._family.trades.wants(now_ns)]
-        self._asked |= {type(want) for want in wanted if isinstance(want, OlderTradesWanted | CandlesWanted)}
+        if self._part_at <= now_ns:
+            self._part_at = NEVER
+            wanted.append(CandlePartWanted(self._open_ms, self._from_ms))
+        self._asked |= {type(want) for want in wanted if isinstance(want, Question)}
         return wanted
 
     def located(self, standing: Standing | None, now_ns: int) -> list[Event]:
@@ -161,10 +116,25 @@ class BuiltCandles:
         self._asked.discard(OlderTradesWanted)
         return self._family.count(self._family.trades.page(rows, now_ns), now_ns)
 
+    def part(self, asked: CandlePartWanted, candle: Candle | None, now_ns: int) -> list[Event]:
+        """What was of an interval before its trades are known; None if nothing was."""
+        self._asked.discard(CandlePartWanted)
+        if self._whole or asked != CandlePartWanted(self._open_ms, self._from_ms):
+            return []
+        self._whole = True
+        if candle and self._sum:
+            self._sum.begin_with(candle)
+        elif candle:
+            self._sum = sum_of_part(candle)
+        return self._say(now_ns, closed=False) if self._sum else []
+
     def failed(self, reason: str, now_ns: int) -> list[Event]:
         """No usable answer came, to whatever it was."""
         asked, self._asked = self._asked, set()
         events = self._candles.failed(reason, now_ns) if CandlesWanted in asked else []
+        if CandlePartWanted in asked:
+            self._part_attempts += 1
+            self._part_at = now_ns + _RETRY_NS if self._part_attempts < _PART_ATTEMPTS else NEVER
         if OlderTradesWanted in asked:
             events += self._family.count(self._family.trades.failed(now_ns), now_ns)
         return events
@@ -174,25 +144,27 @@ class BuiltCandles:
         if OlderTradesWanted in self._asked:
             self._family.trades.unanswered(now_ns)
 
-    def needs_from(self) -> int:
+    def needs_from(self, now_ns: int) -> int:
         """From when on its trades are wanted."""
-        return self._ns or (int(self.position or 0) + 1) * _MS
+        begin_ms, now_ms = int(self.position or 0) + 1, now_ns // _MS
+        if self._bucket_ms and now_ms - begin_ms > BY_TRADES_MS:
+            begin_ms = now_ms // self._bucket_ms * self._bucket_ms
+        return self._ns or begin_ms * _MS
 
     def count(self, counted: Counted, now_ns: int) -> list[Event]:
         """The next trade."""
         if counted.id <= self._id and counted.ns <= self._ns:
             return []
         ns = max(counted.ns, self._ns)
-        events: list[Event] = []
-        if counted.joined and self._ns:
-            events += self._reach(ns // _MS, now_ns)
+        joins = counted.joined and bool(self._ns)
+        events = self._reach(ns // _MS, now_ns) if joins else self._begin(counted.joined, ns // _MS, now_ns)
+        self._id, self._ns, self._price = counted.id, ns, counted.trade.price
+        if ns // _MS < self._from_ms:
+            return events
+        if self._sum:
+            self._sum.add(counted.trade)
         else:
-            self._open_ms = begin_of(self._interval, ns // _MS)
-            self._whole, self._sum = counted.joined, None
-        trade = counted.trade
-        self._id, self._ns, self._price = counted.id, ns, trade.price
-        self._sum = self._sum or _Sum(trade.price, trade.price, trade.price, trade.price, counted.id, None)
-        self._sum.add(counted)
+            self._sum = sum_of(counted.trade)
         return events + self._say(now_ns, closed=False)
 
     def complete(self, ns: int, now_ns: int) -> list[Event]:
@@ -201,6 +173,16 @@ class BuiltCandles:
             return []
         self._ns = ns - GRACE_NS
         return self._reach(self._ns // _MS, now_ns)
+
+    def _begin(self, first_of_all: bool, ms: int, now_ns: int) -> list[Event]:
+        """What was before is not known: of the interval there is a part that REST has to tell."""
+        self._open_ms = self._from_ms = begin_of(self._interval, ms)
+        self._whole, self._sum, self._part_at = first_of_all, None, NEVER
+        if self._bucket_ms and not first_of_all:
+            self._from_ms = (ms // self._bucket_ms + 1) * self._bucket_ms
+            self._part_at = max(now_ns, (self._from_ms + SETTLED_MS) * _MS)
+            self._part_attempts = 0
+        return []
 
     def _reach(self, ms: int, now_ns: int) -> list[Event]:
         """Close what has ended by then."""
@@ -212,17 +194,18 @@ class BuiltCandles:
         first_ms = max(self._open_ms + self._length_ms, now_open_ms - BACKFILLED_CANDLES * self._length_ms)
         for open_ms in range(first_ms, now_open_ms, self._length_ms):
             events += self._candles.candle(flat(open_ms, self._length_ms, self._price, now_ns), now_ns)
-        self._open_ms, self._whole, self._sum = now_open_ms, True, None
+        self._open_ms = self._from_ms = now_open_ms
+        self._whole, self._sum, self._part_at = True, None, NEVER
         return events
 
     def _say(self, now_ns: int, *, closed: bool) -> list[Event]:
         if not self._whole:
             return []
-        end_ms = self._open_ms + self._length_ms - 1
         if self._sum is None:
             return self._candles.candle(flat(self._open_ms, self._length_ms, self._price, now_ns), now_ns)
-        candle = self._sum.candle(self._open_ms, now_ns, closed=closed)
-        return self._candles.candle(Interval(candle, end_ms, "closed" if closed else str(self._sum.id)), now_ns)
+        candle = self._sum.candle(self._open_ms * _MS, now_ns, closed=closed)
+        mark = "closed" if closed else str(self._id)
+        return self._candles.candle(Interval(candle, self._open_ms + self._length_ms - 1, mark), now_ns)
 
 
 class TradeCandles:
@@ -234,11 +217,13 @@ class TradeCandles:
         self._known = False
         """Whether there were trades before, by what stands on the bus."""
 
-    def add(self, key: StreamKey, session: Session, position: str | None, now_ns: int) -> BuiltCandles:
+    def add(
+        self, key: StreamKey, session: Session, position: str | None, bucket_ms: int | None, now_ns: int
+    ) -> BuiltCandles:
         """One more interval; see there."""
         self._known = self._known or position is not None
-        topic = self._topics[key] = BuiltCandles(key, session, position, now_ns, self)
-        from_ns = min(each.needs_from() for each in self._topics.values())
+        topic = self._topics[key] = BuiltCandles(key, session, position, bucket_ms, now_ns, self)
+        from_ns = min(each.needs_from(now_ns) for each in self._topics.values())
         self.trades.begin(from_ns, now_ns, known=self._known)
         return topic
 

@@ -14,10 +14,10 @@ from msgspec import structs
 from ingest.contract.events import Event
 from ingest.contract.keys import StreamKey
 from ingest.exchanges import coinbase_frames as frames
-from ingest.exchanges.built_candles import INTERVALS, BuiltCandles
+from ingest.exchanges.built_candles import BuiltCandles
 from ingest.exchanges.by_id import Ask, PagesBack
-from ingest.exchanges.coinbase_products import PAGE, Listener
-from ingest.exchanges.coinbase_rest import CandlePage, candle_page, instruments, past_trades
+from ingest.exchanges.coinbase_listener import PAGE, Listener
+from ingest.exchanges.coinbase_rest import CandlePage, best, bucket_of, instruments, page_from, past_trades
 from ingest.exchanges.counted import CountedBook
 from ingest.exchanges.dense import DenseTrades
 from ingest.exchanges.exchange import (
@@ -34,13 +34,23 @@ from ingest.exchanges.exchange import (
     Send,
     SkipFrame,
 )
+from ingest.exchanges.intervals import INTERVALS
 from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.packing import pack
 from ingest.exchanges.requests import Request, Requests
 from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Silent, Subscriptions
 from ingest.exchanges.talk import UNREADABLE, Talk, tag_of
-from ingest.exchanges.topic import BookWanted, CandlesWanted, OlderTradesWanted, Question, Topic, TradesWanted
+from ingest.exchanges.topic import (
+    BestWanted,
+    BookWanted,
+    CandlePartWanted,
+    CandlesWanted,
+    OlderTradesWanted,
+    Question,
+    Topic,
+    TradesWanted,
+)
 
 _STREAMS_PER_CONNECTION: Final = 100
 _NAMES_PER_MESSAGE: Final = 100
@@ -55,6 +65,7 @@ _ALIASES: Final = {"level2_50": "level2_batch"}
 _OF_BOOK: Final = re.compile(rb'\{"type":"(?:l2update|snapshot)","product_id":"([A-Z0-9-]{3,40})"')
 _LIMIT: Final = ("limit", str(PAGE))
 _CANDLES: Final = "candles"
+_PART: Final = "part"
 """What a stream of candles asks about, unless it asks about trades."""
 
 
@@ -71,7 +82,7 @@ class Coinbase:
     single_writer = frozenset({"orderbook"})
     feeds: Mapping[str, Feed] = {
         "trades": Feed(DenseTrades.kept, also="a heartbeat tells of a newer one"),
-        "orderbook": Feed(CountedBook.kept),
+        "orderbook": Feed(CountedBook.kept, also="its best prices are compared by REST"),
         "ticker": Feed(KnownTicker.kept),
         "candles": Feed(BuiltCandles.kept),
     }
@@ -124,7 +135,7 @@ class CoinbaseVoice:
             in_turn=True,
         )
         self._subscriptions = Subscriptions(self._requests, begins=True)
-        self._candle_pages: dict[StreamKey, CandlePage] = {}
+        self._candle_pages: dict[tuple[StreamKey, str], CandlePage] = {}
         self._doubts: list[Event] = []
         self._silent_ns = NEVER
 
@@ -194,7 +205,15 @@ class CoinbaseVoice:
             case OlderTradesWanted(before=before):
                 return [self._fetch_trades(key, before)]
             case CandlesWanted(from_ms=from_ms):
-                return self._ask_candles(key, from_ms, now_ns)
+                if page := page_from(key.interval or "", from_ms):
+                    return [self._fetch_candles(key, _CANDLES, page)]
+                return self.topics[key].failed(f"there are no candles of {key.interval} by REST", now_ns)
+            case CandlePartWanted(begin_ms=begin_ms, end_ms=end_ms):
+                bucket_ms = bucket_of(key.interval or "")
+                assert bucket_ms is not None
+                return [self._fetch_candles(key, _PART, CandlePage(key.interval or "", begin_ms, end_ms, bucket_ms))]
+            case BestWanted():
+                return [Fetch(f"/products/{self._native(key)}/book", (("level", "1"),), 1, tag_of(key))]
             case BookWanted():
                 self._subscriptions.renew([self._names(key)[0]])
                 return ()
@@ -203,10 +222,16 @@ class CoinbaseVoice:
     def answered(self, key: StreamKey, about: str, answer: bytes, now_ns: int) -> Sequence[Output]:
         """A page of trades or candles."""
         match self.topics[key]:
+            case CountedBook() as book:
+                book.best(best(answer), now_ns)
             case DenseTrades() as trades:
                 return self._backfill(key, trades, answer, now_ns)
             case BuiltCandles() as candles if about == _CANDLES:
-                return candles.fetched(self._candle_pages[key].read(answer, now_ns), now_ns)
+                return candles.fetched(self._candle_pages[key, about].closed(answer, now_ns), now_ns)
+            case BuiltCandles() as candles if about == _PART:
+                page = self._candle_pages[key, about]
+                asked = CandlePartWanted(page.begin_ms, page.end_ms)
+                return candles.part(asked, page.part(answer, now_ns), now_ns)
             case BuiltCandles() as candles:
                 return candles.page(past_trades(answer, now_ns), now_ns)
         return ()
@@ -214,15 +239,17 @@ class CoinbaseVoice:
     def _native(self, key: StreamKey) -> str:
         return self._instruments[key.symbol].native
 
-    def _names(self, key: StreamKey) -> tuple[str, str]:
-        """What it comes of, and what tells that nothing is missing of it."""
-        native = self._native(key)
-        return f"{_FEEDS.get(key.channel, 'matches')} {native}", f"{_HEARTBEAT} {native}"
+    def _names(self, key: StreamKey) -> tuple[str, ...]:
+        """What it comes of, and what tells that nothing is missing of it: of a book, that no trade is."""
+        feeds = dict.fromkeys((_FEEDS.get(key.channel, "matches"), _HEARTBEAT))
+        if key.channel == "orderbook":
+            feeds["matches"] = None
+        return tuple(f"{feed} {self._native(key)}" for feed in feeds)
 
     def _keys(self, names: Iterable[str]) -> list[StreamKey]:
-        """All streams that need one of these."""
+        """All streams that come of one of these, or have no heartbeat without."""
         found = set(names)
-        return [key for key in self.topics if found.intersection(self._names(key))]
+        return [key for key in self.topics if found.intersection(self._names(key)[:2])]
 
     def _silent(self, silent: Iterable[Silent]) -> list[Output]:
         return [each.told_of(key) for each in silent for key in self._keys([each.name])]
@@ -259,12 +286,9 @@ class CoinbaseVoice:
         came = self._pages(key).came(past_trades(answer, now_ns))
         return [self._fetch_trades(key, came.before)] if isinstance(came, Ask) else trades.fetched(came, now_ns)
 
-    def _ask_candles(self, key: StreamKey, from_ms: int, now_ns: int) -> Sequence[Output]:
-        page = candle_page(key.interval or "", from_ms)
-        if page is None:
-            return self.topics[key].failed(f"there are no candles of {key.interval} by REST", now_ns)
-        self._candle_pages[key] = page
-        return [Fetch(f"/products/{self._native(key)}/candles", page.params, 1, tag_of(key, _CANDLES))]
+    def _fetch_candles(self, key: StreamKey, about: str, page: CandlePage) -> Fetch:
+        self._candle_pages[key, about] = page
+        return Fetch(f"/products/{self._native(key)}/candles", page.params, 1, tag_of(key, about))
 
     # What is answered to requests.
 

@@ -83,7 +83,7 @@ class Heartbeat(Struct, tag_field="type", tag="heartbeat"):
     feed: ClassVar[str] = "heartbeat"
     product_id: str
     time: str
-    last_trade_id: Id = 0
+    last_trade_id: Id | None = None
 
 
 class Subscribed(Struct):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import groupby
+from math import inf
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -14,16 +15,17 @@ from msgspec import Meta, Struct
 
 from ingest.contract.events import Candle, Trade
 from ingest.contract.numbers import check, plain
-from ingest.exchanges.built_candles import INTERVALS, begin_of
+from ingest.exchanges.best_audit import Best
+from ingest.exchanges.built_candles import SETTLED_MS
 from ingest.exchanges.candles import Interval, flat
 from ingest.exchanges.coinbase_frames import Id, Side, made
 from ingest.exchanges.exchange import Instrument
+from ingest.exchanges.intervals import INTERVALS, begin_of
 from ingest.exchanges.symbols import by_symbol
 
-_GRANULARITIES_S: Final = (86_400, 21_600, 3_600, 900, 300, 60)
+_GRANULARITIES_MS: Final = (60_000, 300_000, 900_000, 3_600_000, 21_600_000, 86_400_000)
 _MOST_BUCKETS: Final = 300
-SETTLED_MS: Final = 5_000
-"""So long after its end a candle may still change."""
+"""Of one request."""
 
 
 class Product(Struct):
@@ -61,6 +63,14 @@ class Bucket(Struct, array_like=True):
     volume: Any
 
 
+class Top(Struct):
+    """`GET /products/{id}/book?level=1`: [price, size, orders] of the best prices, if there are any."""
+
+    bids: list[tuple[str, str, Any]]
+    asks: list[tuple[str, str, Any]]
+
+
+_top = msgspec.json.Decoder(Top).decode
 _products = msgspec.json.Decoder(list[Product]).decode
 _past_trades = msgspec.json.Decoder(list[PastTrade]).decode
 _buckets = msgspec.json.Decoder(list[Bucket], float_hook=str).decode
@@ -77,35 +87,39 @@ def past_trades(body: bytes, now_ns: int) -> list[tuple[int, Trade]]:
     return [(row.trade_id, made(row.price, row.size, row.side, row.time, now_ns)) for row in rows]
 
 
+def bucket_of(interval: str) -> int | None:
+    """The length in ms of the shortest candles of REST of which one request has a whole interval; None for none."""
+    length_ms = INTERVALS[interval]
+    fit = (ms for ms in _GRANULARITIES_MS if length_ms % ms == 0 and length_ms // ms <= _MOST_BUCKETS)
+    return next(fit, None)
+
+
+def best(body: bytes) -> Best:
+    """The best prices. Raises ValueError, msgspec.MsgspecError."""
+    top = _top(body)
+    check(price for price, *_ in (*top.bids, *top.asks))
+    return Best(float(top.bids[0][0]) if top.bids else -inf, float(top.asks[0][0]) if top.asks else inf)
+
+
 class CandlePage(Struct, frozen=True):
-    """The candles of one request: those that begin in [begin_ms, end_ms), one more before them for its price."""
+    """One request for what was traded in [begin_ms, end_ms), in buckets of a granularity."""
 
     interval: str
     begin_ms: int
     end_ms: int
-    granularity_s: int
+    bucket_ms: int
 
     @property
     def params(self) -> tuple[tuple[str, str], ...]:
-        """Both times are always named: else the answer may be minutes old."""
-        # Both are included.
-        last_ms = self.end_ms - self.granularity_s * 1000
-        return (
-            ("granularity", str(self.granularity_s)),
-            ("start", _written(self.begin_ms)),
-            ("end", _written(last_ms)),
-        )
+        """Both times are always named: else the answer may be minutes old. Both are included."""
+        times = (("start", _written(self.begin_ms)), ("end", _written(self.end_ms - self.bucket_ms)))
+        return (("granularity", str(self.bucket_ms // 1000)), *times)
 
-    def read(self, body: bytes, now_ns: int) -> list[Interval]:
-        """Those that have closed, oldest first; an interval without trades is flat. Raises as `past_trades`."""
+    def closed(self, body: bytes, now_ns: int) -> list[Interval]:
+        """The intervals that have closed, oldest first; flat without trades. Raises as `past_trades`."""
         until_ms = min(self.end_ms, now_ns // 1_000_000 - SETTLED_MS)
-        # Rows may begin before what was asked for.
-        rows = sorted(_buckets(body), key=lambda row: row.begin_s)
-        whole = {
-            open_ms: list(group)
-            for open_ms, group in groupby(rows, lambda row: begin_of(self.interval, row.begin_s * 1000))
-            if open_ms >= self.begin_ms
-        }
+        groups = groupby(self._rows(body), lambda row: begin_of(self.interval, row.begin_s * 1000))
+        whole = {open_ms: list(group) for open_ms, group in groups}
         length_ms = INTERVALS[self.interval]
         said: list[Interval] = []
         for open_ms in range(self.begin_ms, until_ms - length_ms + 1, length_ms):
@@ -115,16 +129,26 @@ class CandlePage(Struct, frozen=True):
                 said.append(flat(open_ms, length_ms, said[-1].candle.close, now_ns))
         return said
 
+    def part(self, body: bytes, now_ns: int) -> Candle | None:
+        """All of it, put together; None without trades. Raises as `past_trades`."""
+        rows = self._rows(body)
+        return _candle(self.begin_ms, rows, now_ns) if rows else None
 
-def candle_page(interval: str, from_ms: int) -> CandlePage | None:
-    """As many candles as one request may have, from that time on; None where REST has none to make them of."""
+    def _rows(self, body: bytes) -> list[Bucket]:
+        """Oldest first. The answer may begin before what was asked for."""
+        rows = sorted(_buckets(body), key=lambda row: row.begin_s)
+        return [row for row in rows if self.begin_ms <= row.begin_s * 1000 < self.end_ms]
+
+
+def page_from(interval: str, from_ms: int) -> CandlePage | None:
+    """As many intervals as one request can have, and one more before them for its price; None where REST has none."""
     length_ms = INTERVALS[interval]
-    granularity_s = next((s for s in _GRANULARITIES_S if length_ms % (s * 1000) == 0), None)
-    if granularity_s is None:
+    bucket_ms = next((ms for ms in reversed(_GRANULARITIES_MS) if length_ms % ms == 0), None)
+    if bucket_ms is None:
         return None
     begin_ms = begin_of(interval, from_ms) - length_ms
-    buckets = length_ms // (granularity_s * 1000)
-    return CandlePage(interval, begin_ms, begin_ms + _MOST_BUCKETS // buckets * length_ms, granularity_s)
+    most = _MOST_BUCKETS // (length_ms // bucket_ms)
+    return CandlePage(interval, begin_ms, begin_ms + most * length_ms, bucket_ms)
 
 
 def _candle(open_ms: int, rows: Sequence[Bucket], now_ns: int) -> Candle:

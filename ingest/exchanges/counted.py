@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
-from ingest.contract.events import Delta, Event, Levels, Snapshot
+from ingest.contract.events import MAX_LEVELS, Delta, Event, Levels, Snapshot
 from ingest.contract.keys import StreamKey
+from ingest.exchanges.best_audit import Best, BestAudit
 from ingest.exchanges.book import Level
 from ingest.exchanges.exchange import NEVER, Kept, Reconnect, Standing
 from ingest.exchanges.session import Session
@@ -41,8 +42,13 @@ class CountedBook:
         far="the whole book",
     )
 
-    def __init__(self, key: StreamKey, session: Session, position: str | None, depth: int | None) -> None:
-        """`position` is where the stream stands; `depth` how many levels a side the exchange tells of, None for all."""
+    def __init__(
+        self, key: StreamKey, session: Session, position: str | None, depth: int | None, *, audited: bool = False
+    ) -> None:
+        """`position` is where the stream stands; `depth` how many levels a side the exchange tells of, None for all.
+
+        One that no checksum proves is to be `audited`: it wants the best prices by REST now and then.
+        """
         self.key = key
         at, _, said_ms = (position or "").partition("@")
         self._at = at or None
@@ -66,6 +72,7 @@ class CountedBook:
         self._heard_ns = 0
         self._newest: tuple[Levels, Levels] | None = None
         """The changes that were heard last, since the snapshot."""
+        self._audit = BestAudit(key, on=audited)
 
     @property
     def position(self) -> str | None:
@@ -90,6 +97,7 @@ class CountedBook:
         self._owned = False
         self._name = ""
         self._lost_ms = None
+        self._audit.end()
 
     def open(self, now_ns: int) -> list[Event]:
         """The subscription stands, and a snapshot should come."""
@@ -105,12 +113,14 @@ class CountedBook:
 
     def due(self) -> int:
         """When something is next wanted."""
-        return self._ask_at
+        return min(self._ask_at, self._audit.due())
 
     def wants(self, now_ns: int) -> list[Wanted]:
-        """A fresh snapshot. Raises Reconnect if several in a row were of no use."""
+        """A fresh snapshot, or the best prices. Raises Reconnect if several snapshots in a row were of no use."""
+        if self._book and (doubt := self._audit.doubt(now_ns)):
+            return [*self.resync(doubt, now_ns), *self.wants(now_ns)]
         if self._ask_at > now_ns:
-            return []
+            return [*self._audit.wants(self._book.best, now_ns)] if self._book else []
         self._attempts += 1
         if self._attempts > _ATTEMPTS:
             raise Reconnect(f"{self.key.symbol}: no sound book after {_ATTEMPTS} attempts: {self._why}")
@@ -151,6 +161,8 @@ class CountedBook:
         if not fits(book):
             return self.resync("the book does not have the exchange's checksum", now_ns)
         self._attempts = 0
+        if self._audit.watching:
+            self._audit.saw(book.best)
         if not self._owned or self._newest == before:
             return []
         if cut_bids or cut_asks:
@@ -167,6 +179,7 @@ class CountedBook:
         if self._book is None:
             return []
         self._book = None
+        self._audit.end()
         self._why = reason
         self._ask_at = max(now_ns, self._asked_ns + RETRY_NS)
         if not self._name:
@@ -179,8 +192,13 @@ class CountedBook:
         return ()
 
     def failed(self, reason: str, now_ns: int) -> Sequence[Event]:
-        """It asks REST for nothing."""
+        """The best prices can be had another time."""
+        self._audit.failed(now_ns)
         return ()
+
+    def best(self, theirs: Best, now_ns: int) -> None:
+        """The best prices that the exchange has, by REST."""
+        self._audit.answered(theirs, now_ns)
 
     def refused(self, position: str | None, now_ns: int) -> list[Event]:
         """The stream lost our session, or never had it: how much of it, nobody knows. What we have is said anew."""
@@ -205,14 +223,16 @@ class CountedBook:
             self._lost_ms = None
         self._name, self._count = self._session.identity(), 0
         self._began_ms = now_ns // _MS
+        self._audit.begin(now_ns)
         whole = self._whole(self._book, exchange_ns, now_ns)
         return [*lost, whole, self._session.status(self.key, "live", self._why)]
 
     def _whole(self, book: SortedBook, exchange_ns: int | None, now_ns: int) -> Event:
-        bids, asks = book.levels()
+        bids, asks = book.levels(MAX_LEVELS)
+        depth = MAX_LEVELS if MAX_LEVELS in (len(bids), len(asks)) else self._depth
         self._changes = 0
         self._snapshot_ns = now_ns
-        body = Snapshot(bids=bids, asks=asks, received_ns=self._heard_ns, exchange_ns=exchange_ns, depth=self._depth)
+        body = Snapshot(bids=bids, asks=asks, received_ns=self._heard_ns, exchange_ns=exchange_ns, depth=depth)
         return self._say(body, now_ns)
 
     def _say(self, body: Snapshot | Delta, now_ns: int) -> Event:

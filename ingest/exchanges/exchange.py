@@ -130,6 +130,8 @@ class Limits(Struct, frozen=True):
     """Attempts to open a WebSocket."""
     messages: Limit | None = None
     """That we send on all sockets together, where that is limited for an address and not only for each socket."""
+    bans: Mapping[int, float] = {}
+    """HTTP statuses that ban the address, besides 418 and 429, and for how many seconds."""
 
 
 class Kept(Struct, frozen=True):

@@ -37,7 +37,8 @@ class KnownTicker:
 
     From the first mark that is heard of a source on, all of it is said. Whether the stream has come that far by then,
     so that nothing is missing between the two, is decided where it is written: the rule `silence`. What is heard waits
-    a moment before, for another writer may be about to say just that.
+    a moment before, for another writer may be about to say just that. Only who was told that there is no ticker at all
+    begins at once: what another said first, and died before more of it was written, is then missing without a word.
     """
 
     kept = Kept(

@@ -1,28 +1,22 @@
 """Trades whose ids have no order: what was missed is asked for at each connect, and doubt is registered."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from msgspec import structs
 
-from ingest.contract.events import Event, Trade
+from ingest.contract.events import Event
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.exchange import NEVER, Kept, Locate, Standing
 from ingest.exchanges.session import Session
+from ingest.exchanges.steps import Steps, Told
 from ingest.exchanges.topic import TradesWanted, Wanted
 
 WAITING_TRADES = 20_000
 """Live trades that wait for what was missed before them; one more, and that is given up."""
+WAIT_NS = 30_000_000_000
+"""So long they wait; the exchange may want to hear nothing for longer."""
 _ATTEMPTS = 4
 _RETRY_NS = 1_000_000_000
-
-
-class Told(NamedTuple):
-    """A trade, its id, and the exchange's time of it."""
-
-    id: str
-    ms: int
-    trade: Trade
 
 
 class OpaqueTrades:
@@ -31,6 +25,9 @@ class OpaqueTrades:
     Trades that are heard live wait until a page of the newest ones by REST reaches from `last_ms` to the first of
     them: then nothing is missing. A page may be older than what is heard; it is then asked for again. Where it cannot
     be had, or does not reach back, the stretch of time in which trades may be missing is registered.
+
+    From then on each is said as it comes. Where ids seem to be counted and one is missing, a page tells whether it is,
+    and what is in it is said late.
     """
 
     kept = Kept(
@@ -52,7 +49,10 @@ class OpaqueTrades:
         self._asked = False
         self._page_at = NEVER
         self._look_at = NEVER
+        self._until_ns = NEVER
         self._attempts = 0
+        self._steps = Steps()
+        self._patch_at = 0
 
     @property
     def position(self) -> str | None:
@@ -67,15 +67,20 @@ class OpaqueTrades:
 
     def closed(self, reason: str) -> list[Event]:
         """What waits has been heard: it is said, behind what may be missing before it."""
-        return self._give_up()
+        said = self._give_up()
+        return [*said, *self._unverifiable(*self._steps.forget())] if self._steps.open else said
 
     def due(self) -> int:
         """When something is next wanted."""
-        return min(self._page_at, self._look_at)
+        patch_at = self._patch_at if self._steps.open and self._waiting is None and not self._asked else NEVER
+        return min(self._page_at, self._look_at, self._until_ns, patch_at)
 
     def wants(self, now_ns: int) -> list[Wanted]:
-        """The newest trades, or where the stream stands."""
-        wanted: list[Wanted] = []
+        """The newest trades, or where the stream stands; or that what waits is said."""
+        wanted: list[Wanted] = [*self._give_up()] if self._until_ns <= now_ns else []
+        if self._waiting is None and self._steps.open and not self._asked and self._patch_at <= now_ns:
+            self._patch_at = now_ns + _RETRY_NS
+            self._page_at = now_ns
         if self._page_at <= now_ns:
             self._page_at = NEVER
             self._asked = True
@@ -91,6 +96,8 @@ class OpaqueTrades:
             return [self._say(told)]
         if len(self._waiting) >= WAITING_TRADES:
             return [*self._give_up(), self._say(told)]
+        if not self._waiting:
+            self._until_ns = now_ns + WAIT_NS
         self._waiting.setdefault(told.id, told)
         if self._open and not self._asked and not self._page and self._page_at == NEVER:
             self._page_at = now_ns  # the page before had nothing to meet
@@ -100,10 +107,10 @@ class OpaqueTrades:
         """The newest trades, oldest first; without a cut at `most`, all that there are."""
         self._asked = False
         if self._waiting is None:
-            return []
+            return self._patch(rows, most, now_ns)
         if not rows:
             return self.failed("", now_ns)
-        self._page = [row._replace(trade=structs.replace(row.trade, backfilled=True)) for row in rows]
+        self._page = [_backfilled(row) for row in rows]
         self._whole = len(rows) < most
         if self.last_ms is not None and self._reaches(self.last_ms):
             return self._join(now_ns)
@@ -124,17 +131,32 @@ class OpaqueTrades:
     def failed(self, reason: str, now_ns: int) -> list[Event]:
         """No usable page came: ask again, and in the end do without."""
         self._asked = False
-        if self._waiting is None:
-            return []
         self._attempts += 1
         if self._attempts < _ATTEMPTS:
-            self._page_at = now_ns + _RETRY_NS
+            if self._waiting is None:
+                self._patch_at = now_ns + _RETRY_NS
+            else:
+                self._page_at = now_ns + _RETRY_NS
             return []
-        return self._give_up()
+        if self._waiting is not None:
+            return self._give_up()
+        self._attempts = 0
+        return self._unverifiable(*self._steps.forget()) if self._steps.open else []
 
     def refused(self, position: str | None, now_ns: int) -> Sequence[Event]:
         """Trades without an order are never refused."""
         return ()
+
+    def _patch(self, rows: Sequence[Told], most: int, now_ns: int) -> list[Event]:
+        """What may have been missed between two that were said: what others have said, too, is in the stream."""
+        if not self._steps.open:
+            return []
+        found = self._steps.look(rows, whole=len(rows) < most)
+        if found is None:
+            return self.failed("", now_ns)
+        self._attempts = 0
+        lost = self._unverifiable(*found.unknown_ms) if found.unknown_ms else []
+        return [*lost, *(self._event(_backfilled(row)) for row in found.rows)]
 
     def _reaches(self, last_ms: int) -> bool:
         """Whether nothing is missing between that and the page: of one millisecond, the page may have only a part."""
@@ -151,6 +173,7 @@ class OpaqueTrades:
         rows = [row for row in page if self.last_ms is None or row.ms >= self.last_ms]
         if meets:
             heard, self._waiting = self._waiting, None
+            self._until_ns, self._attempts = NEVER, 0
             told = {row.id: row for row in rows} | heard
             return [self._say(each) for each in sorted(told.values(), key=_ms)]
         said = [self._say(row) for row in rows]
@@ -158,10 +181,12 @@ class OpaqueTrades:
 
     def _give_up(self) -> list[Event]:
         """What waits is said, behind the stretch before it in which trades may be missing."""
+        self._until_ns = NEVER
         if not self._waiting:
             return []  # it goes on with the next that is heard
         heard, self._waiting = sorted(self._waiting.values(), key=_ms), None
         self._page_at = self._look_at = NEVER
+        self._attempts = 0
         lost = [] if self.last_ms is None else self._unverifiable(self.last_ms, heard[0].ms)
         return [*lost, *map(self._say, heard)]
 
@@ -171,7 +196,15 @@ class OpaqueTrades:
 
     def _say(self, told: Told) -> Event:
         self.last_ms = max(told.ms, self.last_ms or 0)
+        self._steps.follow(told)
+        return self._event(told)
+
+    def _event(self, told: Told) -> Event:
         return Event(self.key, told.id, told.trade, "opaque", str(told.ms))
+
+
+def _backfilled(row: Told) -> Told:
+    return row._replace(trade=structs.replace(row.trade, backfilled=True))
 
 
 def _ms(told: Told) -> int:

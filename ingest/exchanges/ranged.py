@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from ingest.contract.events import Delta, Event, Snapshot
 from ingest.contract.keys import StreamKey
+from ingest.exchanges.best_audit import Best, BestAudit
 from ingest.exchanges.book import Book, Level
 from ingest.exchanges.exchange import NEVER, Kept, Locate, Standing
 from ingest.exchanges.session import Session
@@ -15,6 +16,8 @@ BUFFERED_DELTAS = 5_000
 SNAPSHOT_EVERY_NS = 10_000_000_000
 QUIET_NS = 300_000_000_000
 """A live book that did not change for so long is compared with the exchange's."""
+STEADY_NS = 10_000_000_000
+"""A book that is found crossed sooner after its snapshot than this gets the next one later, and ever later."""
 DOUBT_NS = 2_000_000_000
 """Nor may nothing but old changes come of it for so long."""
 LATE_NS = 5_000_000_000
@@ -47,8 +50,10 @@ class RangedBook:
         far="the whole book",
     )
 
-    def __init__(self, key: StreamKey, session: Session, position: str | None, depth: int | None = None) -> None:
-        """`position` is the id at which the stream stands.
+    def __init__(
+        self, key: StreamKey, session: Session, position: str | None, depth: int | None = None, *, audited: bool = False
+    ) -> None:
+        """`position` is the id at which the stream stands; whether `audited`, it wants the best prices now and then.
 
         `depth` is how many levels a side the exchange tells of, what comes and goes at their end included; None if a
         snapshot is cut somewhere, and what lies behind that is told of, too.
@@ -67,6 +72,7 @@ class RangedBook:
         self._older = 0
         self._changes = 0
         self._snapshot_ns = 0
+        self._joined_ns = -STEADY_NS
         self._compare_at = NEVER
         self._found: int | None = None
         """Where the exchange's book stands, if it is not where this one does."""
@@ -74,6 +80,7 @@ class RangedBook:
         """Whether what came last was old."""
         self._dropped = 0
         """How much in a row was older than what waits."""
+        self._audit = BestAudit(key, on=audited)
 
     @property
     def position(self) -> str | None:
@@ -101,11 +108,15 @@ class RangedBook:
 
     def due(self) -> int:
         """When something is next wanted."""
-        return min(self._fetch_at, self._hold.due(), self._compare_at)
+        return min(self._fetch_at, self._hold.due(), self._compare_at, self._audit.due())
 
     def wants(self, now_ns: int) -> list[Wanted]:
-        """A snapshot, or where the stream stands."""
+        """A snapshot, where the stream stands, or the best prices."""
         wanted: list[Wanted] = []
+        if self._book and (doubt := self._audit.doubt(now_ns)):
+            wanted += self.resync(doubt, now_ns)
+        if self._book:
+            wanted += self._audit.wants(self._book.best, now_ns)
         if self._fetch_at <= now_ns:
             self._fetch_at = NEVER
             wanted.append(BookWanted())
@@ -133,6 +144,11 @@ class RangedBook:
             events = self.resync(f"ids {self.last + 1} to {first - 1} never came", now_ns)
             self._wait(first, last, delta, now_ns)
             return events
+        self._book.apply(delta.bids, delta.asks)
+        if self._book.crossed:
+            return self._crossed(now_ns)
+        if self._audit.watching:
+            self._audit.saw(self._book.best)
         event = self._say(first, last, delta)
         self._compare_at = now_ns + QUIET_NS
         if self._changes > len(self._book) and now_ns - self._snapshot_ns >= SNAPSHOT_EVERY_NS:
@@ -146,13 +162,14 @@ class RangedBook:
         if self._book is not None:
             return []
         newer = [waiting for waiting in self._waiting if waiting[1] > last_id]
-        if newer and newer[0][0] > last_id + 1 and self._dropped < _DROPPED:
-            self._later(now_ns)  # it is older than what must follow it
+        book = Book(bids, asks, complete_to=None if self._depth else cut)
+        if book.crossed or (newer and newer[0][0] > last_id + 1 and self._dropped < _DROPPED):
+            self._later(now_ns)  # it is not right, or older than what must follow it
             return []
         if newer and newer[0][0] > last_id + 1:
             newer = []  # what waits is of a series that has ended
         self._waiting = newer
-        self._fetched = _Fetched(last_id, Book(bids, asks, complete_to=None if self._depth else cut))
+        self._fetched = _Fetched(last_id, book)
         self._fetch_at = NEVER
         newest = newer[-1][1] if newer else last_id
         if self.last is None or last_id <= self.last <= newest:
@@ -178,7 +195,12 @@ class RangedBook:
         """No usable snapshot came: try again later, and ever later. A comparison is made again in its time."""
         if self._book is None:
             self._later(now_ns)
+        self._audit.failed(now_ns)
         return []
+
+    def best(self, theirs: Best, now_ns: int) -> None:
+        """The best prices that the exchange has, by REST."""
+        self._audit.answered(theirs, now_ns)
 
     def located(self, standing: Standing | None, now_ns: int) -> list[Event]:
         """Another writer may have said what we missed; while the stream moves on, one does."""
@@ -202,6 +224,7 @@ class RangedBook:
         if self._book is None:
             return []
         self._book = None
+        self._audit.end()
         self._why = reason
         self._fetch_at = now_ns
         return [self._session.status(self.key, "suspect", reason, self.position)]
@@ -234,7 +257,9 @@ class RangedBook:
         assert self._fetched is not None
         (last_id, self._book), self._fetched = self._fetched, None
         self._hold.end()
-        self._retry_ns, self._older = _FIRST_RETRY_NS, 0
+        if now_ns - self._joined_ns >= STEADY_NS:
+            self._retry_ns = _FIRST_RETRY_NS
+        self._joined_ns, self._older = now_ns, 0
         self._old, self._found = False, None
         waiting, self._waiting = self._waiting, []
         lost = []
@@ -243,9 +268,23 @@ class RangedBook:
         if self.last is not None and last_id > self.last and not joins:
             lost = [self._session.lost(self.key, self.last + 1, last_id, self._why)]
         self.last = last_id
-        events = [*lost, self._whole(now_ns), *(self._say(*each) for each in waiting)]
+        events = [*lost, self._whole(now_ns)]
+        for i, (first, last, delta) in enumerate(waiting):
+            self._book.apply(delta.bids, delta.asks)
+            if self._book.crossed:
+                self._waiting = waiting[i + 1 :]
+                return [*events, *self._crossed(now_ns)]
+            events.append(self._say(first, last, delta))
         self._compare_at = now_ns + QUIET_NS
+        self._audit.begin(now_ns)
         return [*events, self._session.status(self.key, "live", self._why)]
+
+    def _crossed(self, now_ns: int) -> list[Event]:
+        """What was changed last is not said: whatever is wrong, the next snapshot has to be newer than that."""
+        events = self.resync("the book is crossed", now_ns)
+        if now_ns - self._joined_ns < STEADY_NS:
+            self._later(now_ns)
+        return events
 
     def _later(self, now_ns: int) -> None:
         self._fetched = None
@@ -288,8 +327,7 @@ class RangedBook:
             self._compare_at = min(self._compare_at, now_ns + DOUBT_NS)
 
     def _say(self, first: int, last: int, delta: Delta) -> Event:
-        assert self._book is not None
-        self._book.apply(delta.bids, delta.asks)
+        """Of changes that are in the book."""
         self._changes += len(delta.bids) + len(delta.asks)
         self._old = False
         self.last = last

@@ -9,6 +9,8 @@ from ingest.contract.events import Delta, Event, Snapshot, Ticker, Trade
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.book import Level
 from ingest.exchanges.candles import Interval
+from ingest.exchanges.pushed import Whole
+from ingest.exchanges.steps import Told
 
 
 class Reader(Protocol):
@@ -46,6 +48,17 @@ class EachTrade:
         """Those of these ids, as one."""
         whole = structs.replace(trade, count=last - first + 1)
         return (Event(self._key, str(last), whole, "dense", str(first)),)
+
+
+class EachOpaqueTrade:
+    """As OpaqueTrades, without a word on what is missing."""
+
+    def __init__(self, key: StreamKey) -> None:
+        self._key = key
+
+    def trade(self, told: Told, _now_ns: int) -> Sequence[Event]:
+        """As it comes."""
+        return (Event(self._key, told.id, told.trade, "opaque", str(told.ms)),)
 
 
 class EachTicker:
@@ -99,3 +112,19 @@ class EachChange:
         depth = cut if max(len(bids), len(asks)) >= cut else None
         whole = Snapshot(bids=tuple(bids), asks=tuple(asks), received_ns=now_ns, depth=depth)
         return (Event(self._key, str(last_id), whole, "snapshot"),)
+
+
+class EachBook:
+    """As PushedBook, whether the changes join or not."""
+
+    def __init__(self, key: StreamKey, depth: int) -> None:
+        self._each = EachChange(key)
+        self._depth = depth
+
+    def delta(self, first: int, last: int, delta: Delta, now_ns: int) -> Sequence[Event]:
+        """As it comes."""
+        return self._each.delta(first, last, delta, now_ns)
+
+    def snapshot(self, whole: Whole, now_ns: int, *, anew: bool = False) -> Sequence[Event]:
+        """As it comes."""
+        return self._each.snapshot(whole.last, whole.bids, whole.asks, self._depth, now_ns)

@@ -49,6 +49,11 @@ class Session:
         return Event(key, self.identity(), gap, "span", f"{first_ms}-{last_ms}")
 
     def restart(self, key: StreamKey, standing: Standing, last: int) -> Event:
-        """That the exchange counts from another beginning, behind the id `last`, if the stream stands just there."""
-        gap = Gap(reason="series_restart", after_g=standing.g, after_n=standing.n)
+        """That the exchange counts from another beginning, behind the id `last`, if the stream stands just there.
+
+        How far the old series went behind that place, no exchange says: its end is lost from there on, if it was not
+        the end.
+        """
+        first = None if standing.position is None else str(int(standing.position) + 1)
+        gap = Gap(reason="series_restart", first_id=first, after_g=standing.g, after_n=standing.n)
         return Event(key, self.identity(), gap, "restart", f"{standing.g} {standing.n} {last}")

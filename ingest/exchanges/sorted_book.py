@@ -3,9 +3,11 @@
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from math import inf
 from operator import neg, pos
 
 from ingest.contract.events import Levels
+from ingest.exchanges.best_audit import Best
 from ingest.exchanges.book import Level
 
 
@@ -33,6 +35,12 @@ class SortedBook:
         """Whether somebody pays what somebody takes: no exchange lets that stand, so the book is not right."""
         bids, asks = self._bids.order, self._asks.order
         return bool(bids and asks) and bids[-1] >= -asks[-1]
+
+    @property
+    def best(self) -> Best:
+        """Its best prices."""
+        bids, asks = self._bids.order, self._asks.order
+        return Best(float(bids[-1]) if bids else -inf, -float(asks[-1]) if asks else inf)
 
     def levels(self, most: int | None = None) -> tuple[Levels, Levels]:
         """Bids and asks, best first; the `most` best of each, or all."""

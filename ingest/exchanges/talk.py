@@ -1,6 +1,6 @@
 """One connection's conversation, as far as it is the same everywhere: topics, what they want, what REST answers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -63,7 +63,9 @@ def tag_of(key: StreamKey, about: str = "") -> str:
 class Talk:
     """A Conversation in some Voice."""
 
-    def __init__(self, exchange: str, voice: Voice, streams: Sequence[StreamKey]) -> None:
+    def __init__(self, exchange: str, voice: Voice, streams: Sequence[StreamKey], bans: Collection[int] = ()) -> None:
+        """`bans` are as of Limits."""
+        self._busy = {418, 429, *bans}
         self._exchange = exchange
         self._voice = voice
         self._streams = streams
@@ -102,7 +104,7 @@ class Talk:
             return ()
         outputs: Sequence[Output] = ()
         try:
-            outputs = self._voice.answered(key, about, _body(answer), now_ns)
+            outputs = self._voice.answered(key, about, self._body(answer), now_ns)
         except Passing:
             self._again[tag] = now_ns + _AGAIN_NS
         except UNREADABLE as bad:
@@ -172,9 +174,8 @@ class Talk:
         topics = map(self._voice.topics.get, streams)
         return [topic for topic in topics if isinstance(topic, CountedBook)]
 
-
-def _body(answer: bytes | FetchFailed) -> bytes:
-    if isinstance(answer, bytes):
-        return answer
-    said = f"REST answered {answer.status}: {answer.reason}"
-    raise Passing(said) if answer.status in (418, 429) else ValueError(said)
+    def _body(self, answer: bytes | FetchFailed) -> bytes:
+        if isinstance(answer, bytes):
+            return answer
+        said = f"REST answered {answer.status}: {answer.reason}"
+        raise Passing(said) if answer.status in self._busy else ValueError(said)

@@ -19,6 +19,10 @@ class BookWanted(Struct, frozen=True):
     """Whether what is in it does not matter."""
 
 
+class BestWanted(Struct, frozen=True):
+    """The best prices of a book, by REST."""
+
+
 class TradesWanted(Struct, frozen=True):
     """A page of trades from this id on, by REST; without one, of the newest."""
 
@@ -37,11 +41,20 @@ class CandlesWanted(Struct, frozen=True):
     from_ms: int
 
 
+class CandlePartWanted(Struct, frozen=True):
+    """What was traded in [begin_ms, end_ms), the first part of an interval, by REST."""
+
+    begin_ms: int
+    end_ms: int
+
+
 class SubscriptionWanted(Struct, frozen=True):
     """Once more: nothing comes, although there is something."""
 
 
-Question = BookWanted | TradesWanted | OlderTradesWanted | CandlesWanted | SubscriptionWanted
+Question = (
+    BookWanted | BestWanted | TradesWanted | OlderTradesWanted | CandlesWanted | CandlePartWanted | SubscriptionWanted
+)
 """What the exchange is to be asked for, one way or another."""
 Wanted = Question | Locate | Event
 """An event is to be said as it is: it had to wait for its time."""

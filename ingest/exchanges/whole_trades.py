@@ -58,10 +58,11 @@ class WholeTrades:
 
     def wants(self, now_ns: int) -> list[OlderTradesWanted]:
         """The trades right below those that wait."""
-        if self.due() > now_ns or (upper := self._upper()) is None:
+        if self.due() > now_ns:
             return []
-        self._asked, self._ask_at = True, NEVER
-        return [OlderTradesWanted(upper)]
+        upper, self._ask_at = self._upper(), NEVER
+        self._asked = upper is not None
+        return [] if upper is None else [OlderTradesWanted(upper)]
 
     def unanswered(self, now_ns: int) -> None:
         """Nobody waits for an answer any more."""

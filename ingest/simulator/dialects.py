@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from ingest.simulator.binance.exchange import Binance
+from ingest.simulator.bybit.exchange import Bybit
 from ingest.simulator.coinbase.exchange import Coinbase
 from ingest.simulator.kraken.exchange import Kraken
 from ingest.simulator.market import Market
@@ -18,4 +19,10 @@ class Speaks(Protocol):
         """The whole exchange."""
 
 
-DIALECTS: Mapping[str, Speaks] = {"binance": Binance, "coinbase": Coinbase, "kraken": Kraken, "okx": Okx}
+DIALECTS: Mapping[str, Speaks] = {
+    "binance": Binance,
+    "bybit": Bybit,
+    "coinbase": Coinbase,
+    "kraken": Kraken,
+    "okx": Okx,
+}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deploy.local_redis import REMEDIES, NoRedis, find_servers
 from tests.chaos.disk import NoShim
-from tests.chaos.faults import FORGETFUL, KINDS, OF_DISK, plan
+from tests.chaos.faults import KINDS, OF_DISK, plan
 from tests.chaos.run import Outcome, play
 from tests.chaos.scene import Setting
 
@@ -99,7 +99,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60, help="of faults in a run")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rate", type=int, default=usual.rate, help="market actions a second")
-    parser.add_argument("--faults", type=_kinds, default=FORGETFUL, help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--faults", type=_kinds, default=tuple(KINDS), help=f"of {', '.join(KINDS)}")
     parser.add_argument("--pace", type=float, default=1.0, help="how many times as often")
     parser.add_argument("--channels", default=",".join(usual.channels))
     parser.add_argument("--durability", default=usual.durability)

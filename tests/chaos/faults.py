@@ -57,10 +57,6 @@ DESTRUCTIVE = {
 
 KINDS = SURVIVED | DESTRUCTIVE
 
-FORGETFUL = tuple(kind for kind in KINDS if kind != "restart-exchange")
-"""Not an exchange that counts anew as well: what Redis forgets of a series of ids that has ended, no exchange says
-again, and no id tells. Nor is every silence of its tickers told yet."""
-
 OF_DISK = {"power", "disk-slow"}
 """What needs a disk of Redis's that does as we say."""
 

@@ -54,25 +54,35 @@ def gaps_of_trades(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -
                 )
 
 
-def gaps_of_book(entries: Sequence[Entry], emitted: Sequence[ledger.Record]) -> Iterator[Finding]:
+def gaps_of_book(parts: Sequence[tuple[int, Sequence[Entry]]], emitted: Sequence[ledger.Record]) -> Iterator[Finding]:
     """A gap reaches from what stands before it to the snapshot behind it, and a delta in between is missing.
 
-    A generation may begin with a gap that reaches back: what was in the one before was taken away with it.
+    `parts` are of one series, each with the chapter that it is in. What stood in a chapter before was taken away whole:
+    a gap that is the first in its chapter may reach back behind where that ended.
     """
     starts, deltas = [int(record.first) for record in emitted], [(int(r.first), int(r.s), r.s) for r in emitted]
-    numbered = [entry for entry in entries if isinstance(entry.event, Delta | Snapshot) or lost_range(entry)]
-    for before, entry, behind in zip([None, *numbered], numbered, [*numbered[1:], None], strict=False):
+    numbered = [
+        (chapter, entry)
+        for chapter, entries in parts
+        for entry in entries
+        if isinstance(entry.event, Delta | Snapshot) or lost_range(entry)
+    ]
+    for i, (chapter, entry) in enumerate(numbered):
         lost = lost_range(entry)
         if lost is None:
             continue
         first, last = lost
-        reaches_back = before is not None and before.g != entry.g
+        earlier, before = numbered[i - 1] if i else (chapter, None)
+        reaches_back = earlier != chapter
         if before is not None and first - 1 != _end(before) and not (reaches_back and first - 1 < _end(before)):
             yield "unfounded", f"{first}-{last} is registered as lost behind {before.type} {_end(before)}"
+        _, behind = numbered[i + 1] if i + 1 < len(numbered) else (chapter, None)
         if behind is not None and not (isinstance(behind.event, Snapshot) and int(behind.s) == last):
             yield "unfounded", f"{first}-{last} is registered as lost before {behind.type} {behind.s}"
         near = deltas[max(0, bisect_right(starts, first) - 1) : bisect_right(starts, last)]
-        written = {e.s for e in numbered if isinstance(e.event, Delta) and (e.g == entry.g or not reaches_back)}
+        written = {
+            e.s for where, e in numbered if isinstance(e.event, Delta) and (where == chapter or not reaches_back)
+        }
         missing = [s for begin, end, s in near if end >= first and begin <= last and s not in written]
         if not missing:
             yield "unfounded", f"{first}-{last} is registered as lost, but no delta of it is missing"

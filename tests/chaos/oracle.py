@@ -11,19 +11,23 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from itertools import chain, pairwise
 
 from msgspec import Struct
 
 from ingest.audit.account import Account
+from ingest.audit.registry import begins_anew
 from ingest.contract.codec import Entry, UnreadableEntry, decode
 from ingest.contract.events import Candle, Delta, Gap, Snapshot, Status, Ticker, Trade
 from ingest.contract.keys import parse_key
 from ingest.simulator import ledger
 from tests.chaos.books import books
-from tests.chaos.chronicle import Past, RawEntry
+from tests.chaos.chronicle import Past, Range, RawEntry
+from tests.chaos.endings import Part, excused, misplaced
 from tests.chaos.exchange import Truth
 from tests.chaos.losses import Finding, gaps_of_book, gaps_of_trades, lost_still, registry
+from tests.chaos.opaque import registered_windows, trades_by_time
 
 Fields = dict[bytes, bytes]
 
@@ -57,31 +61,39 @@ class Verdict(Struct, frozen=True, kw_only=True):
         return not (self.lost or self.doubled or self.inverted or self.unfounded or self.wrong)
 
 
-def judge(key: str, past: Past, lives: Sequence[Truth]) -> Verdict:
+def judge(key: str, past: Past, lives: Sequence[Truth], *, opaque: bool = False) -> Verdict:
     """What became of what was emitted, in each of the exchange's lives; where one ends and another begins is said.
 
-    But not of candles, for time goes on, nor of tickers, whose sources get new names.
+    But not of candles, for time goes on, nor of tickers, whose sources get new names, nor of trades that are `opaque`:
+    whose ids have no order.
     """
     channel = parse_key(key).channel
-    if channel not in ("trades", "orderbook"):
+    numbered = channel == "orderbook" or (channel == "trades" and not opaque)
+    if not numbered:
         candles = [candle for life in lives for candle in life.candles]
-        unsent = {s for life in lives for s in life.unsent}
+        unsent = {s for life in lives for s in (*life.unsent, *_overtaken(life))}
         lives = [Truth([record for life in lives for record in life.emitted], None, candles, unsent)]
     chapters = [list(_readable(chapter.entries)) for chapter in past.chapters]
     # Of a state, an old one that is written again later than a new one is not the same as before.
-    whole = [*chain.from_iterable(chapters)] if channel == "ticker" else _told_once(chapters)
+    told = chapters if channel == "ticker" else _told_once(chapters)
+    whole = [*chain.from_iterable(told)]
     findings = [
         *_unreadable(past, chapters),
         *_renamed(whole, past.witnessed),
         *chain.from_iterable(map(_holes, chapters)),
     ]
-    if channel in ("trades", "orderbook"):
+    if channel == "ticker":
+        findings += _tickers(whole, lives[0])
+    elif numbered:
         findings += _registries(past, chapters)
-    if len(lives) == 1 or channel in ("trades", "orderbook"):
-        findings += _lives(channel, whole, lives)
+        findings += _lives(channel, told, lives)
+        findings += misplaced(_cut(chapters, lives), partial(_nearest, lives))
+    elif opaque:
+        findings += trades_by_time(chapters, lives[0].emitted)
+        findings += registered_windows(chapters, past.chapters)
     else:
-        findings += _complete(channel, whole, lives[0], goes_on=False)
-    for life, part, raw in _parts(past, chapters, lives):
+        findings += _candles(told, lives[0].candles)
+    for life, part, raw in _parts(past, chapters, lives) if not opaque else ():
         findings += _sound(key, part, raw, lives[life])
     return Verdict(
         key=key,
@@ -93,43 +105,52 @@ def judge(key: str, past: Past, lives: Sequence[Truth]) -> Verdict:
     )
 
 
-def _told_once(chapters: Iterable[Sequence[Entry]]) -> list[Entry]:
-    """In the order in which it first came."""
+def _told_once(chapters: Iterable[Sequence[Entry]]) -> list[list[Entry]]:
+    """What each chapter has that none before it had."""
     known: set[tuple[str, str]] = set()
-    whole = []
+    told = []
     for chapter in chapters:
-        whole += [entry for entry in chapter if (entry.type, entry.s) not in known]
+        told.append([entry for entry in chapter if (entry.type, entry.s) not in known])
         known.update((entry.type, entry.s) for entry in chapter)
-    return whole
+    return told
 
 
 def _series(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
     """Cut where the stream says that the exchange began anew."""
-    at = [i for i, entry in enumerate(entries) if _begins_anew(entry)]
+    at = [i for i, entry in enumerate(entries) if begins_anew(entry)]
     for first, last in pairwise((0, *at, len(entries))):
         yield list(entries[first:last])
 
 
-def _lives(channel: str, whole: Sequence[Entry], lives: Sequence[Truth]) -> Iterator[Finding]:
-    """Each of the exchange's lives is in the stream, and whole.
-
-    One may begin more than once: where Redis forgot that it had, and the end of the one before was written again.
-    """
-    parts: dict[int, list[Entry]] = {life: [] for life in range(len(lives))}
-    for part in _series(whole):
-        parts[_life(part, lives)] += part
-    for life, part in parts.items():
-        if not part and lives[life].emitted:
+def _lives(channel: str, told: Sequence[Sequence[Entry]], lives: Sequence[Truth]) -> Iterator[Finding]:
+    """Each of the exchange's lives is in the stream, and whole; what may be missing of it is told, see `Excuses`."""
+    parts = _cut(told, lives)
+    excuses = excused(parts, partial(_nearest, lives), is_book=channel == "orderbook")
+    for life, truth in enumerate(lives):
+        own = [part for part in parts if part.life == life]
+        entries = [entry for part in own for entry in part.entries]
+        if not any(entry.s.isdigit() for entry in entries) and truth.emitted and life not in excuses.unsaid:
             yield "wrong", f"the exchange began anew {len(lives) - 1} times, of time {life} the stream says nothing"
+        elif life not in excuses.unsaid:
+            yield from _numbered(channel, entries, truth.emitted, excuses.of(life))
+        if channel == "trades":
+            yield from gaps_of_trades(entries, truth.emitted)
         else:
-            yield from _complete(channel, part, lives[life], goes_on=life < len(lives) - 1)
+            yield from gaps_of_book([(part.chapter, part.entries) for part in own], truth.emitted)
+
+
+def _cut(chapters: Sequence[Sequence[Entry]], lives: Sequence[Truth]) -> list[Part]:
+    """By chapter and series."""
+    return [Part(_life(part, lives), chapter, part) for chapter, said in enumerate(chapters) for part in _series(said)]
 
 
 def _life(part: Sequence[Entry], lives: Sequence[Truth]) -> int:
     """To which a part belongs: that whose ids are nearest."""
     number = next((int(entry.s) for entry in part if entry.s.isdigit()), None)
-    if number is None or len(lives) == 1:
-        return 0
+    return 0 if number is None else _nearest(lives, number)
+
+
+def _nearest(lives: Sequence[Truth], number: int) -> int:
     begins = [int(life.emitted[0].s) if life.emitted else 1 << 60 for life in lives]
     return min(range(len(lives)), key=lambda life: abs(begins[life] - number))
 
@@ -144,51 +165,33 @@ def _parts(
             yield _life(part, lives), part, raw
 
 
-def _begins_anew(entry: Entry) -> bool:
-    return isinstance(entry.event, Gap) and entry.event.reason == "series_restart"
-
-
 def _registries(past: Past, chapters: Sequence[Sequence[Entry]]) -> Iterator[Finding]:
     """Whenever the server forgot which gaps it kept, and in the end: of the series that it was in."""
     era: list[Sequence[Entry]] = []
     for chapter, entries in zip(past.chapters, chapters, strict=True):
         era.append(entries)
         if chapter.registered is not None:
-            *_, series = _series(_told_once(era))
+            *_, series = _series([*chain.from_iterable(_told_once(era))])
             yield from registry(series, chapter.registered)
             era = []
 
 
-def _complete(channel: str, entries: Sequence[Entry], truth: Truth, *, goes_on: bool) -> Iterator[Finding]:
-    """Nothing is missing but what is said to be, and that is."""
-    if channel == "ticker":
-        yield from _tickers(entries, truth)
-    elif channel not in ("trades", "orderbook"):
-        yield from _candles(entries, truth.candles)
-    else:
-        yield from _numbered(channel, entries, truth.emitted, open_end=goes_on)
-        yield from (gaps_of_trades if channel == "trades" else gaps_of_book)(entries, truth.emitted)
-
-
 def _numbered(
-    channel: str, entries: Sequence[Entry], emitted: Sequence[ledger.Record], *, open_end: bool
+    channel: str, entries: Sequence[Entry], emitted: Sequence[ledger.Record], excuses: Sequence[Range]
 ) -> Iterator[Finding]:
-    """Nothing is trimmed in a run, and a worker hears a symbol's first trade of all; a book begins with a snapshot.
-
-    How far a series went that ended while nobody heard it, nobody can say: the end may be open.
-    """
+    """Nothing is trimmed in a run, and a worker hears a symbol's first trade of all; a book begins with a snapshot."""
     kinds = (Trade,) if channel == "trades" else (Delta,)
     there = {entry.s for entry in entries if isinstance(entry.event, kinds)}
     gaps = lost_still(entries)
     begins = 0
     if channel == "orderbook":
         begins = next((int(entry.s) for entry in entries if isinstance(entry.event, Snapshot | Delta)), 0)
-    ends = max((int(entry.s) for entry in entries if entry.s.isdigit()), default=0) if open_end else 1 << 53
     for record in emitted:
         number = int(record.s)
         position = bisect_right(gaps, (number, 1 << 53))
         lost = position > 0 and gaps[position - 1][1] >= number
-        if record.s not in there and not lost and begins < number <= ends:
+        excused = any(first <= number <= last for first, last in excuses)
+        if record.s not in there and not lost and not excused and number > begins:
             yield "lost", f"{type(record).__name__.lower()} {record.s} was emitted and is not in the stream"
 
 
@@ -290,6 +293,17 @@ def _tickers(entries: Sequence[Entry], truth: Truth) -> Iterator[Finding]:
             yield "lost", f"ticker {emitted[i].s} was the last one, and is not in the stream"
 
 
+def _overtaken(life: Truth) -> Iterator[str]:
+    """Tickers that were emitted behind newer ones: a snapshot has in it what its exchange says a moment later."""
+    newest: dict[str, int] = {}
+    for record in life.emitted:
+        if isinstance(record, ledger.Ticker):
+            source, _, mark = record.s.rpartition(".")
+            if int(mark) < newest.get(source, 0):
+                yield record.s
+            newest[source] = max(int(mark), newest.get(source, 0))
+
+
 def _source(s: str) -> str:
     return s.rpartition(".")[0]
 
@@ -316,15 +330,22 @@ def _statuses(entries: Sequence[Entry]) -> Iterator[Finding]:
                 said = said if said == "live" else None
 
 
-def _candles(entries: Sequence[Entry], truth: Sequence[ledger.Candle]) -> Iterator[Finding]:
-    """From the first closed one that is there: each of them once and right, but where a gap in time says otherwise."""
-    closed = [e for e in entries if isinstance(e.event, Candle) and e.event.closed]
-    heard = {e.event.open_ns: e.event for e in closed}
-    spans = [e.event for e in entries if isinstance(e.event, Gap) and e.event.from_ns is not None]
-    in_order = {e.event.open_ns for e in closed if not e.late}
-    for gap in spans:
-        if there := [open_ns for open_ns in in_order if _covers(gap, open_ns)]:
-            yield "unfounded", f"{gap.from_ns}-{gap.to_ns} is registered as lost, but candle {there[0]} is there"
+def _candles(told: Sequence[Sequence[Entry]], truth: Sequence[ledger.Candle]) -> Iterator[Finding]:
+    """From the first closed one that is there: each of them once and right, but where a gap in time says otherwise.
+
+    A gap may be of what stood in the stream before it was taken away.
+    """
+    heard: dict[int, Candle] = {}
+    spans: list[Gap] = []
+    for entries in told:
+        closed = [e for e in entries if isinstance(e.event, Candle) and e.event.closed]
+        in_order = [e.event.open_ns for e in closed if isinstance(e.event, Candle) and not e.late]
+        gaps = [e.event for e in entries if isinstance(e.event, Gap) and e.event.from_ns is not None]
+        heard |= {e.event.open_ns: e.event for e in closed if isinstance(e.event, Candle)}
+        spans += gaps
+        for gap in gaps:
+            if there := [open_ns for open_ns in in_order if _covers(gap, open_ns)]:
+                yield "unfounded", f"{gap.from_ns}-{gap.to_ns} is registered as lost, but candle {there[0]} is there"
     oldest = min(heard, default=None)
     for said in truth:
         candle = heard.get(said.open_ns)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.chaos.__main__ import report
 from tests.chaos.disk import NoShim
-from tests.chaos.faults import FORGETFUL, KINDS, OF_DISK, SURVIVED, plan
+from tests.chaos.faults import KINDS, OF_DISK, SURVIVED, plan
 from tests.chaos.run import Outcome, play
 from tests.chaos.scene import Setting
 from tests.chaos.strikes import STRIKES
@@ -29,8 +29,8 @@ async def test_whatever_goes_wrong_everything_is_accounted_for(tmp_path):
     assert outcome.good, report(outcome)
 
 
-async def test_whatever_redis_forgets_two_workers_account_for_it(tmp_path):
-    kinds = [kind for kind in FORGETFUL if kind not in OF_DISK or shutil.which("cc")]
+async def test_whatever_redis_forgets_and_wherever_ids_begin_two_workers_account_for_it(tmp_path):
+    kinds = [kind for kind in KINDS if kind not in OF_DISK or shutil.which("cc")]
     outcome = await outcome_of(Setting(seed=8, workers=2, disk=shutil.which("cc") is not None), tmp_path, kinds, 12)
     assert outcome.good, report(outcome)
 

@@ -3,11 +3,12 @@
 import pytest
 from msgspec import structs
 
-from ingest.contract.codec import encode
+from ingest.contract.codec import decode, encode
 from ingest.contract.events import Candle, Delta, Gap, Snapshot, Status, Ticker, Trade
 from ingest.simulator import ledger
 from tests.chaos.chronicle import Chapter, Past
 from tests.chaos.exchange import Depth, Truth
+from tests.chaos.losses import lost_range
 from tests.chaos.oracle import judge
 
 COLUMNS = ("lost", "doubled", "inverted", "unfounded", "wrong")
@@ -97,29 +98,66 @@ def traded(ids):
     return Truth(said), [trade(i) for i in ids]
 
 
-ANEW_SAID = entry("x.1", Gap(reason="series_restart"))
-ANEW_AGAIN = entry("x.2", Gap(reason="series_restart"))
+def anew(name, lost_from=None):
+    return entry(name, Gap(reason="series_restart", first_id=lost_from and str(lost_from), after_g="aa", after_n=1))
 
 
-def test_after_the_exchange_began_anew_the_stream_has_to_say_so():
-    (one, old), (other, new) = traded(range(9001, 9010)), traded(range(1, 4))
-    streams = {
-        "not said": [*old, *new],
-        "said": [*old, ANEW_SAID, *new],
-        "its end unheard": [*old[:5], ANEW_SAID, *new],
-        "a part unheard": [*old[:5], *old[6:], ANEW_SAID, *new],
-        "nothing of the new one": old,
-        "said again, as Redis forgot it": [*old, ANEW_SAID, *new[:1], ANEW_AGAIN, *new[1:]],
-    }
-    good = {name: judge(TRADES, Past([Chapter(raw(told), [])]), [one, other]).good for name, told in streams.items()}
-    assert good == {
-        "not said": False,
-        "said": True,
-        "its end unheard": True,
-        "a part unheard": False,
-        "nothing of the new one": False,
-        "said again, as Redis forgot it": True,
-    }
+def rollback(name):
+    return entry(name, Gap(reason="rollback", after_g="aa", after_n=1))
+
+
+OLD, OLD_SAID = traded(range(9001, 9010))
+NEW, NEW_SAID = traded(range(1, 4))
+THIRD, THIRD_SAID = traded(range(100, 103))
+
+
+@pytest.mark.parametrize(
+    ("told", "columns"),
+    [
+        pytest.param([*OLD_SAID, *NEW_SAID], {"inverted": 3, "wrong": 1}, id="not said"),
+        pytest.param([*OLD_SAID, anew("x.1", 9010), *NEW_SAID], {}, id="said"),
+        pytest.param([*OLD_SAID[:5], anew("x.1", 9006), *NEW_SAID], {}, id="the end unheard, and from where on"),
+        pytest.param([*OLD_SAID[:5], anew("x.1"), *NEW_SAID], {"lost": 4, "unfounded": 1}, id="the end without a word"),
+        pytest.param([*OLD_SAID[:5], anew("x.1", 9007), *NEW_SAID], {"lost": 1, "unfounded": 1}, id="too little"),
+        pytest.param([*OLD_SAID, anew("x.1", 9006), *NEW_SAID], {"unfounded": 1}, id="the end that is there"),
+        pytest.param([*OLD_SAID[:5], *OLD_SAID[6:], anew("x.1", 9010), *NEW_SAID], {"lost": 1}, id="a part unheard"),
+        pytest.param(OLD_SAID, {"wrong": 1}, id="nothing of the new one"),
+        pytest.param([*OLD_SAID, anew("x.1", 9010), *NEW_SAID[1:]], {"lost": 1}, id="its first one lost"),
+        pytest.param(
+            [*OLD_SAID, anew("x.1", 9010), *NEW_SAID[:1], anew("x.2", 2), *NEW_SAID[1:]],
+            {"unfounded": 1},
+            id="begun twice",
+        ),
+    ],
+)
+def test_after_the_exchange_began_anew_the_stream_has_to_say_so(told, columns):
+    assert judged(TRADES, [told], [OLD, NEW]) == columns
+
+
+def judged(key, chapters, lives):
+    """What is wrong with a stream that was taken away, and begun again, between its chapters."""
+    kept = [lost for told in chapters for said in told if (lost := lost_in(said))]
+    past = Past([Chapter(raw(told), kept if told is chapters[-1] else None) for told in chapters])
+    verdict = judge(key, past, lives)
+    return {column: count for column in COLUMNS if (count := getattr(verdict, column))}
+
+
+def lost_in(said):
+    """The range of a gap."""
+    return lost_range(decode(b"1-0", dict(raw([said])[0][1])))
+
+
+@pytest.mark.parametrize(
+    ("chapters", "columns"),
+    [
+        pytest.param([[*OLD_SAID, rollback("y.1"), anew("x.1", 9010), *THIRD_SAID]], {}, id="after Redis forgot"),
+        pytest.param([[*OLD_SAID, anew("x.1", 9010), *THIRD_SAID]], {"wrong": 1}, id="not while it did not"),
+        pytest.param([OLD_SAID, [rollback("y.1"), anew("x.1", 9010), *THIRD_SAID]], {}, id="all of it"),
+        pytest.param([[rollback("y.1"), *OLD_SAID, *THIRD_SAID]], {"wrong": 2, "inverted": 3}, id="never unsaid"),
+    ],
+)
+def test_a_series_that_came_and_went_is_not_there_only_if_redis_forgot_it(chapters, columns):
+    assert judged(TRADES, chapters, [OLD, NEW, THIRD]) == columns
 
 
 def delta(last, price="100", amount="1", epoch=1):
@@ -162,6 +200,55 @@ ANEW = [snapshot(10, ("99", "5"), ("100", "9"), epoch=2), *(delta(i, amount=str(
 )
 def test_of_a_book_it_finds(entries, registered, columns):
     assert found(BOOK, entries, CHANGED, registered=registered) == columns
+
+
+OLDER = Truth(
+    [ledger.Delta(key=BOOK, s=str(last), first=str(last), bids=(), asks=(("101", "9"),)) for last in range(901, 905)],
+    depth=Depth(900, {"99": "5"}, {"101": "9"}),
+)
+OLDER_SAID = [snapshot(901, ("99", "5"))]
+
+
+@pytest.mark.parametrize(
+    ("chapters", "columns"),
+    [
+        pytest.param(
+            [
+                [*OLDER_SAID, anew("x.1", 902), START, D3],
+                [rollback("y.1"), anew("x.2", 902), *ANEW],
+            ],
+            {},
+            id="a snapshot begins it again after Redis forgot it",
+        ),
+        pytest.param(
+            [[*OLDER_SAID, anew("x.1", 902), START, D3, anew("x.2", 4), *ANEW]],
+            {"lost": 2, "unfounded": 1},
+            id="not while Redis did not forget",
+        ),
+        pytest.param(
+            [[*OLDER_SAID, anew("x.1", 902), START, D3, rollback("y.1"), *ANEW]],
+            {"lost": 2},
+            id="nor where it is not begun again",
+        ),
+    ],
+)
+def test_of_a_book_that_begins_twice_what_redis_forgot_is_told_by_that(chapters, columns):
+    assert judged(BOOK, chapters, [OLDER, CHANGED]) == columns
+
+
+@pytest.mark.parametrize(
+    ("chapters", "columns"),
+    [
+        pytest.param([[START, D3, D6, D9], [lost(7, 10), *ANEW]], {}, id="of what was taken away"),
+        pytest.param([[START, D3, D6, D9], [lost(8, 10), *ANEW]], {}, id="of a part of that"),
+        pytest.param([[START, D3, D6], [lost(8, 10), *ANEW]], {"unfounded": 1}, id="of less than is lost"),
+        pytest.param(
+            [[START, D3, D6, D9, rollback("y.1"), lost(7, 10), *ANEW]], {"unfounded": 2}, id="of what is there"
+        ),
+    ],
+)
+def test_a_gap_of_a_book_reaches_back_only_to_what_was_taken_away(chapters, columns):
+    assert judged(BOOK, chapters, [CHANGED]) == columns
 
 
 def ticker(s):
@@ -247,3 +334,52 @@ CLOSED = Truth(
 )
 def test_of_candles_it_finds(entries, columns):
     assert found(CANDLES, entries, CLOSED) == columns
+
+
+def opaque(s, ms, *, late=False, **others):
+    body = Trade(
+        **{"price": "1.0", "amount": "2.0", "side": "buy", **others}, received_ns=1, exchange_ns=ms * 1_000_000
+    )
+    return entry(s, body, late=late)
+
+
+def window(first_ms, last_ms):
+    gap = Gap(reason="unverifiable", from_ns=first_ms * 1_000_000, to_ns=last_ms * 1_000_000 + 999_999)
+    return entry(f"session.{first_ms}", gap)
+
+
+TIMED = [("d", 3), ("a", 5), ("c", 5), ("b", 8), ("e", 9)]
+OPAQUE = Truth(
+    [
+        ledger.Trade(key=TRADES, s=s, first=s, price="1.0", amount="2.0", side="buy", exchange_ns=ms * 1_000_000)
+        for s, ms in TIMED
+    ]
+)
+D, A, C, B, E = (opaque(s, ms) for s, ms in TIMED)
+
+
+@pytest.mark.parametrize(
+    ("chapters", "registered", "columns"),
+    [
+        pytest.param([[D, A, C, B, E]], [], {}, id="all there"),
+        pytest.param([[D, C, A, B, E]], [], {}, id="two of one millisecond the other way round"),
+        pytest.param([[D, window(3, 8), B, E]], [(3, 8)], {}, id="in a window"),
+        pytest.param([[D, A, window(5, 8), B, E]], [(5, 8)], {}, id="one of a millisecond"),
+        pytest.param([[D, A, C, window(5, 8), B, E]], [(5, 8)], {}, id="a doubt, although nothing is missing"),
+        pytest.param([[D, window(3, 8), B, E, opaque("a", 5, late=True)]], [(3, 8)], {}, id="one that came late"),
+        pytest.param([[D, A, C], [A, C, B, E]], [], {}, id="written again after Redis forgot it"),
+        pytest.param([[D, A, B, E]], [], {"lost": 1}, id="one lost without a word"),
+        pytest.param([[D, window(3, 3), B, E]], [(3, 3)], {"lost": 2}, id="a window that says too little"),
+        pytest.param([[D, A, C, B, window(5, 8)]], [(5, 8)], {"lost": 1}, id="a window of another time"),
+        pytest.param([[D, window(2, 9), B, E]], [(2, 9)], {"unfounded": 1}, id="a window from where nothing is"),
+        pytest.param([[D, window(3, 8), B, E]], [], {"unfounded": 1}, id="a window that the server does not keep"),
+        pytest.param([[D, A, C, B, E, B]], [], {"doubled": 1, "inverted": 1}, id="one twice"),
+        pytest.param([[D, A, C, E, B]], [], {"inverted": 1}, id="one behind a later one"),
+        pytest.param([[D, A, C, opaque("b", 8, price="9"), E]], [], {"wrong": 1}, id="one altered"),
+        pytest.param([[D, A, C, B, E, opaque("x", 10)]], [], {"wrong": 1}, id="one that was never emitted"),
+    ],
+)
+def test_of_trades_whose_ids_have_no_order_it_finds(chapters, registered, columns):
+    past = Past([*(Chapter(raw(told)) for told in chapters[:-1]), Chapter(raw(chapters[-1]), registered)])
+    verdict = judge(TRADES, past, [OPAQUE], opaque=True)
+    assert {column: count for column in COLUMNS if (count := getattr(verdict, column))} == columns

@@ -70,7 +70,7 @@ async def test_what_is_redriven_comes_as_what_it_was_whether_it_is_trimmed_or_no
         (again,) = await take(trades, 1)
 
     assert (again.key, again.entry.id, again.entry.n, again.entry.s) == (BTC, first.entry_id, 2, "2")
-    assert (again.hole, await all_letters(redis)) == (0, [second])
+    assert (again.hole, again.redriven, await all_letters(redis)) == (0, True, [second])
     redo = keys.redo(GROUP, "binance", "BTC/USDT")
     assert (await redis.xlen(str(redo)), (await redis.xpending(str(redo), GROUP))["pending"]) == (0, 0)
 

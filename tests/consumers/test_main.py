@@ -100,8 +100,24 @@ async def test_lag_is_a_table_or_json(redis, redis_server):
     table = await answered(redis_server.url, "lag")
     objects = await answered(redis_server.url, "lag", "--json")
 
-    assert table.splitlines()[-1].split() == ["alerts", "binance", "trades", "BTC/USDT", "8", "5", "3", "5"]
+    assert table.splitlines()[-1].split()[:5] == ["alerts", "binance:trades:BTC/USDT", "8", "5", "3"]
     assert [json.loads(line)["lag"] for line in objects.splitlines()] == [3]
+
+
+async def test_an_audit_is_a_table_or_json_and_its_exit_code_says_whether_it_balances(redis, redis_server):
+    await put(redis, BTC, range(1, 5))
+    async with reader(redis) as trades:
+        await take(trades, 4)
+    await put(redis, BTC, [5])
+    balanced = start(redis_server.url, "audit")
+    table, said = balanced.communicate(timeout=20)
+    await redis.xgroup_setid(str(BTC), "alerts", "$")
+    unbalanced = start(redis_server.url, "audit", "--json")
+    objects, _ = unbalanced.communicate(timeout=20)
+
+    assert (balanced.returncode, said) == (0, "unaccounted for: 0 entries\n")
+    assert table.splitlines()[-1].split() == ["alerts", "binance:trades:BTC/USDT", "5", "4", "0", "0", "1", "balanced"]
+    assert (unbalanced.returncode, json.loads(objects)["unaccounted"]) == (1, 1)
 
 
 @pytest.mark.slow

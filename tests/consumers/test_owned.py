@@ -190,6 +190,38 @@ async def test_an_effect_whose_reply_was_lost_is_not_had_again_by_the_next_owner
     assert (await redis.get(COUNT), await standing(redis, BTC)) == (b"1", (3, 3, 0))
 
 
+async def test_an_effect_whose_reply_was_lost_is_not_had_again_here_either(redis):
+    await put(redis, BTC, [1])
+    async with owner(redis) as trades:
+        (delivery,) = await look_at(trades, 1)
+        arrival = delivery._arrival
+        await redis.hset(keys.handled("binance", GROUP), str(BTC), f"{arrival.mark.g} 1 1 {arrival.mark.id}")
+        assert not await delivery.commit(("INCR", COUNT))
+
+    assert (await redis.get(COUNT), await standing(redis, BTC)) == (None, (1, 1, 0))
+
+
+async def test_what_is_acknowledged_while_what_is_pending_is_read_again_does_not_come_again(redis):
+    await put(redis, BTC, range(1, 6))
+    async with owner(redis, count=2) as trades:
+        got = []
+        async for delivery in trades:
+            got.append(delivery)
+            delivery.hold()
+            if len(got) == 5:
+                break
+        trades._intake.start_over()
+        first = await trades._intake.next()
+        for delivery in got:
+            await delivery.ack()
+        await trades.tell()
+        await put(redis, BTC, [6])
+        rest = [await trades._intake.next() for _ in range(4)]
+
+    assert (first, [[arrival.mark.n for arrival in page] for page in rest]) == ([], [[], [6], [], []])
+    assert await standing(redis, BTC) == (5, 5, 1)
+
+
 async def test_an_effect_is_not_had_with_memory_full(redis):
     await put(redis, BTC, [1])
     async with owner(redis) as trades:

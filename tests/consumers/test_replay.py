@@ -100,6 +100,17 @@ async def test_a_stretch_comes_twice_the_same_and_as_the_streams_have_it_and_no_
     assert (([await bus.xinfo_stream(str(key)) for key in symbols], await bus.keys("md:*groups*"))) == before
 
 
+async def test_of_many_streams_only_so_much_is_in_hand(bus):
+    symbols = [StreamKey("binance", "trades", f"A{number}/USDT") for number in range(30)]
+    for key in symbols:
+        await put(bus, key, range(1, 151))
+    replay, most = Replay(bus, ALL), 0
+    async for _ in replay:
+        most = max(most, sum(len(track.rows) for track in replay._tracks.values()))
+
+    assert 0 < most < IN_HAND
+
+
 async def test_an_entry_is_typed_where_that_is_wanted(bus):
     await put(bus, BTC, [1])
 
@@ -340,3 +351,22 @@ async def test_lost_replies_lose_and_repeat_nothing(redis, redis_server, word):
 async def test_what_makes_no_sense_is_refused_at_once(bus, patterns, options, error):
     with pytest.raises(error):
         Replay(bus, patterns, **options)
+
+
+async def test_who_waits_at_the_original_pace_can_be_asked_to_stop(bus):
+    await write(bus, BTC, ("1000-0", 1), ("9000000-0", 2))
+    replay, steps = Replay(bus, ALL, speed=1), []
+    task = asyncio.create_task(gather(replay, steps))
+    await eventually(lambda: steps)
+    replay.stop()
+    await task
+
+    assert [step.id for step in steps] == ["1000-0"]
+
+
+async def test_ten_times_the_pace_is_a_tenth_of_the_time_and_not_less(bus):
+    await write(bus, BTC, ("1000-0", 1), ("3000-0", 2))
+    began = asyncio.get_running_loop().time()
+    steps = await replayed(bus, speed=10)
+
+    assert (len(steps), asyncio.get_running_loop().time() - began >= 0.2) == (2, True)

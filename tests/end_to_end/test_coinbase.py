@@ -11,6 +11,7 @@ from ingest.contract.codec import decode
 from ingest.contract.events import Candle, Delta, Gap, Snapshot, Trade
 from ingest.contract.keys import StreamKey
 from ingest.exchanges import EXCHANGES
+from ingest.limits import budgets
 from ingest.publisher import Publisher
 from ingest.rest import Rest
 from ingest.selection import Selection
@@ -21,7 +22,7 @@ from ingest.simulator.listings import listing
 from ingest.simulator.market import Market
 from ingest.simulator.server import SimulatedExchange, opened, simulated
 from ingest.worker import Worker
-from tests.end_to_end.running import QUICK, plenty
+from tests.end_to_end.running import QUICK
 from tests.eventually import eventually
 
 pytestmark = pytest.mark.slow
@@ -36,7 +37,8 @@ DEEP = 21_000
 
 @asynccontextmanager
 async def worker(redis, exchange, symbols=SYMBOLS, channels=("trades", "ticker", "orderbook", "candles-1s")):
-    venue, limits = EXCHANGES["coinbase"](), plenty(redis, "coinbase")
+    venue = EXCHANGES["coinbase"]()
+    limits = budgets(redis, "coinbase", venue.limits)
     publisher, rest = Publisher(redis, "coinbase", writer="one"), Rest(exchange.rest_url, limits.weight)
     some = Worker(
         venue,

@@ -3,12 +3,16 @@
 from decimal import Decimal
 
 import pytest
+from jsonschema import Draft7Validator
 
-from consumers import stored
+from consumers import Reader, stored
 from consumers.append import append
 from consumers.book import Book
 from consumers.services.paper import Ticket, execute
+from ingest.contract import keys
 from ingest.contract.asyncapi import document
+from ingest.contract.events import Event, Position
+from ingest.contract.keys import StreamKey
 from ingest.simulator.server import simulated_binance
 from tests.consumers.services.scene import NOW_NS, book, intent
 from tests.end_to_end.running import working
@@ -29,11 +33,29 @@ async def entries(redis):
 
 
 def services():
-    """What a bot and an order service write: an intent, its order, its fill."""
+    """What a bot, an order and a position service write: an intent, its order, its fill, what is held then."""
     wish, whole = intent("i-1"), Book()
     whole.apply(book(1).body)
     ticket = Ticket(exchange="binance", symbol="BTC/USDT", intent=wish.body, now_ns=NOW_NS)
-    return [wish, *execute(ticket, whole, Decimal("0.001"))]
+    held = Position(
+        account="paper",
+        quantity="1",
+        average="101",
+        realized="-0.101",
+        fees=(("USDT", "0.101"),),
+        fills=1,
+        updated_ns=NOW_NS,
+    )
+    positions = StreamKey("binance", "positions", "BTC/USDT")
+    return [wish, *execute(ticket, whole, Decimal("0.001")), Event(positions, "i-1", held, "window")]
+
+
+async def bury(redis):
+    """An entry that a group puts among its dead letters."""
+    async with Reader(redis, group="fussy", channels=("intents",), block_ms=20) as reader:
+        async for delivery in reader:
+            delivery.bury("not to my taste")
+            break
 
 
 async def test_every_entry_of_a_worker_and_of_services_is_described(redis):
@@ -50,6 +72,11 @@ async def test_every_entry_of_a_worker_and_of_services_is_described(redis):
         await eventually(all_types)
 
     described = document("")
+    await bury(redis)
+    (dead,) = await redis.xrange(keys.dead_letters("binance", "fussy"))
+    told = {name.decode(): value.decode(errors="replace") for name, value in dead[1].items()}
+    headers = described["components"]["messages"]["dead_letter"]["headers"]
+    assert [error.message for error in Draft7Validator(headers).iter_errors(told)] == []
     assert {
         (key, entry_id): wrong
         for key, entry_id, fields in await entries(redis)

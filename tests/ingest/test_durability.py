@@ -208,7 +208,23 @@ async def test_numbers_are_not_given_again_by_a_worker_that_does_not_know_what_t
         async with publishing(server.url) as publisher:
             await confirmed(publisher, trade(5))
         async with connect(server.url) as redis:
-            assert await said(redis, TRADES) == ["1", "2", "3", "4", "after 4", "5"]
+            assert await said(redis, TRADES) == ["1", "2", "after 2", "3", "4", "after 3", "5"]
+
+
+async def test_numbers_are_not_given_again_by_a_worker_that_finds_a_stream_where_it_knows_it(tmp_path):
+    """Others may have written behind that while it could not, and are dead."""
+    with local_redis(*DURABLE) as server:
+        async with publishing(server.url) as one, connect(server.url) as redis:
+            await confirmed(one, trade(1))
+            await keep(redis, TRADES)
+            async with publishing(server.url) as other:
+                await confirmed(other, trade(1), trade(2), trade(3))
+            await roll_back(redis, TRADES)
+            await asyncio.to_thread(server.kill)
+            await asyncio.to_thread(server.start)
+            await confirmed(one, trade(2))
+        async with connect(server.url) as redis:
+            assert await said(redis, TRADES) == ["1", "after 1", "2"]
 
 
 async def test_two_producers_that_find_the_same_loss_make_one_generation_of_it(redis, redis_server):

@@ -129,6 +129,16 @@ async def test_what_the_exchange_told_one_holds_for_all_and_for_itself_without_r
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("status", "waits"), [(403, True), (404, False)])
+async def test_an_exchange_may_ban_in_another_way_and_says_for_how_long(redis, status, waits):
+    budget = Budget(redis, "bybit", "weight", GENEROUS, bans={403: 0.3})
+    begun_s = time.monotonic()
+    await budget.obey(status, "")
+    await budget.spend()
+    assert (time.monotonic() - begun_s >= 0.29) == waits
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("shared", "refused"), [(True, False), (False, True)])
 async def test_a_real_exchange_has_to_refuse_only_those_who_do_not_share(redis, monkeypatch, shared, refused):
     """The exchange's minute is made a second long, with 150 in it: eight processes, each of which spends 40 alone.

@@ -8,8 +8,10 @@ import pytest
 
 from ingest.contract.events import Candle, Delta, Snapshot, Ticker, Trade
 from ingest.exchanges.binance_reader import BinanceReader
+from ingest.exchanges.bybit_reader import BybitReader
 from ingest.exchanges.kraken_reader import KrakenReader
 from ingest.normalize import normalize
+from tests.ingest.exchanges import test_bybit
 from tests.ingest.exchanges.test_binance import BOOK_TICKER, DAY, DEPTH, FRAMES, KLINE, REST_BOOK, TRADE
 from tests.ingest.exchanges.test_kraken import DEMO_DELTA, DEMO_WHOLE
 
@@ -164,3 +166,34 @@ def test_as_a_command_it_reads_stdin_and_ends_well(tmp_path):
         {"BTC/USDT"},
     )
     assert done.stderr.startswith(b"line 2: ")
+
+
+def of_bybit(*frames: bytes, raw: bool = False) -> tuple[list[dict], list[str]]:
+    reader = BybitReader(SYMBOLS, raw_books=raw)
+    said = list(normalize(reader, [STAMP.replace(b"1795335330", b"1795305600") + frame for frame in frames], ()))
+    return [json.loads(each.text) for each in said if not each.wrong], [each.text for each in said if each.wrong]
+
+
+def test_frames_of_bybit_are_told_each_as_it_comes():
+    said, wrong = of_bybit(*test_bybit.FRAMES)
+    assert ([(line["type"], line["symbol"], line["s"]) for line in said], len(wrong)) == (
+        [
+            ("trade", "BTC/USDT", "2290000001258834101"),
+            ("trade", "BTC/USDT", "2290000001258834102"),
+            ("ticker", "BTC/USDT", "24hr.1795305600126000000"),
+            ("ticker", "BTC/USDT", "book.77"),
+            ("snapshot", "BTC/USDT", "59438060"),
+            ("delta", "BTC/USDT", "59438061"),
+            ("candle", "BTC/USDT", "1795305600000000000.1795305600202000000"),
+        ],
+        1,  # that the book is live
+    )
+
+
+def test_raw_books_of_bybit_are_told_of_any_depth_whether_they_join_or_not():
+    shallow = [frame.replace(b"orderbook.1000.", b"orderbook.50.") for frame in (test_bybit.DELTA, test_bybit.WHOLE)]
+    said, wrong = of_bybit(*shallow, b'{"success":true,"op":"subscribe"}', raw=True)
+    assert ([line["type"] for line in said], [complaint[:6] for complaint in wrong]) == (
+        ["delta", "snapshot"],
+        ["line 3"],
+    )

@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.contract.append import batch
-from ingest.contract.events import Event, Ticker
+from ingest.contract.events import Event, Gap, Ticker, Trade
 from ingest.contract.keys import StreamKey
 from ingest.tail import Kept, Place, Tail
 
 BTC, ETH = StreamKey("binance", "ticker", "BTC/USDT"), StreamKey("binance", "ticker", "ETH/USDT")
+TRADES = StreamKey("binance", "trades", "BTC/USDT")
 
 
 def kept(number, counts, *, line="a", confirmed_s=0.0, places=None):
@@ -32,6 +33,18 @@ def test_what_is_let_go_says_up_to_where_its_streams_are_safe():
         ({BTC: Place("g", 2)}, Counter({BTC: 1, ETH: 1})),
         ({BTC: Place("g", 3), ETH: Place("h", 1)}, Counter()),
     )
+
+
+def test_behind_a_series_that_has_ended_nothing_is_said_again():
+    def trade(i):
+        return Event(TRADES, str(i), Trade(price="1", amount="2", side="buy", received_ns=i), "dense", str(i))
+
+    tail = Tail()
+    tail.keep(Kept(1, batch("g", [trade(8), trade(9)]), "a", 1, 0.0, 10, {}))
+    resumed = tail.resumes(TRADES)
+    anew = Event(TRADES, "x.1", Gap(reason="series_restart", first_id="10", after_g="g", after_n=2), "restart", "g 2 0")
+    tail.keep(Kept(2, batch("h", [anew, trade(1)]), "a", 2, 0.0, 10, {}))
+    assert (resumed, tail.resumes(TRADES)) == (7, None)
 
 
 def test_what_is_not_kept_is_as_safe_as_it_will_be():

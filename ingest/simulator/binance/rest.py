@@ -47,6 +47,7 @@ class Rest:
             "/api/v3/time": (lambda _: 1, lambda _, now_ns: {"serverTime": now_ns // MS}),
             "/api/v3/exchangeInfo": (lambda _: 20, self._exchange_info),
             "/api/v3/depth": (_depth_weight, self._depth),
+            "/api/v3/ticker/bookTicker": (lambda _: 2, self._book_ticker),
             "/api/v3/historicalTrades": (lambda _: 25, self._historical_trades),
             "/api/v3/klines": (lambda _: 2, self._klines),
         }
@@ -120,6 +121,13 @@ class Rest:
             "bids": listed.levels(book.bids.levels(limit)),
             "asks": listed.levels(book.asks.levels(limit)),
         }
+
+    def _book_ticker(self, params: Params, _: int) -> Any:
+        listed = self._find(params)
+        top = listed.pair.book.top()
+        (bid, bid_amount), (ask, ask_amount) = listed.levels([(top.bid, top.bid_lots), (top.ask, top.ask_lots)])
+        best = {"bidPrice": bid, "bidQty": bid_amount, "askPrice": ask, "askQty": ask_amount}
+        return {"symbol": listed.native, **best}
 
     def _historical_trades(self, params: Params, _: int) -> Any:
         listed, limit = self._find(params), _limit(params, 500, 1000)

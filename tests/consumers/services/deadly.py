@@ -4,7 +4,8 @@ import os
 import sys
 import time
 
-from consumers import __main__ as consume
+from consumers.commands.given import settings
+from consumers.commands.run import serve
 from consumers.services import service as services
 
 PARTITION, WAY = sys.argv[1:]
@@ -26,4 +27,4 @@ class Deadly:
 if __name__ == "__main__":
     services.DELIVERIES = 3
     os.environ |= {"CONSUMER_TIME_LIMIT_S": "0.5", "CONSUMER_LEASE_MS": "500", "CONSUMER_CLAIM_IDLE_MS": "300"}
-    consume._run(lambda _: Deadly(), consume._settings())
+    serve(lambda _: Deadly(), settings())

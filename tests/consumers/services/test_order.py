@@ -3,10 +3,12 @@
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 from redis.exceptions import RedisError
 
 from consumers import append as appending
 from consumers.append import append
+from consumers.delivery import Fence, Taken
 from consumers.services.fees import fees
 from consumers.services.kept import Kept
 from consumers.services.order import Orders
@@ -154,6 +156,18 @@ async def test_what_was_decided_and_not_told_is_told_as_it_was_decided(redis, mo
         ([("new", "0", None, None), ("filled", "3", "101", None)], [("101", "3", {"USDT": "0.303"})]),
         [b"state"],
     )
+
+
+async def test_what_an_ex_owner_has_decided_is_told_by_the_owner(redis):
+    await append(redis, [book(1), approved("i")])
+    (delivery,) = await deliveries(redis, key("approved"), "order")
+    fenced = keys.shards("binance", "order")
+    await redis.hset(fenced, "7", "later 9 1 -")
+    with pytest.raises(Taken):
+        await orders(redis).handle(replace(delivery, fence=Fence(fenced, 7, "earlier 8")))
+    assert await said(redis) == ([], [])
+    await orders(redis).handle(replace(delivery, fence=Fence(fenced, 7, "later 9")))
+    assert [status for status, *_ in (await said(redis))[0]] == ["new", "filled"]
 
 
 async def test_who_knows_less_than_redis_by_now_decides_nothing(redis):

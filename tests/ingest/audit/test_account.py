@@ -35,10 +35,11 @@ def account(
     *,
     gaps: tuple[tuple[int, int], ...] = (),
     places: Iterable[tuple[str, int]] | None = None,
+    opaque: bool = False,
 ) -> dict[str, object]:
     """What the report says that is not nothing; `places` are generation and number of each entry."""
     entries = list(entries)
-    compared = Account(KEY, emitted)
+    compared = Account(KEY, emitted, opaque=opaque)
     for (s, body), (g, n) in zip(entries, places or [("g", n + 1) for n in range(len(entries))], strict=True):
         fields = {"v": "1", "type": type(body).__name__.lower(), "n": str(n), "g": g, "s": s}
         compared.read(b"1-1", {name.encode(): text.encode() for name, text in fields.items()} | {b"data": encode(body)})
@@ -218,3 +219,37 @@ def test_an_entry_that_cannot_be_read_is_found():
     compared.read(b"1-1", {b"v": b"1", b"type": b"trade", b"n": b"1", b"g": b"g", b"s": b"5", b"data": b"\xc1"})
     report = compared.close(())
     assert (report.unreadable, report.balanced) == (1, False)
+
+
+def opaque_record(s: str, ms: int) -> Record:
+    return ledger.Trade(key=KEY, s=s, first=s, price="1", amount="1", side="buy", exchange_ns=ms * 1_000_000)
+
+
+def opaque_trade(s: str, ms: int) -> tuple[str, Body]:
+    return s, Trade(price="1", amount="1", side="buy", exchange_ns=ms * 1_000_000, received_ns=1)
+
+
+def test_trades_whose_ids_have_no_order_are_missing_by_their_times():
+    emitted = [opaque_record(s, ms) for s, ms in (("9-old", 1), ("b", 5), ("2", 6), ("a", 7), ("1", 9))]
+    entries = [opaque_trade(s, ms) for s, ms in (("b", 5), ("1", 9))]
+    assert account(emitted, entries, gaps=((6, 6),), opaque=True) == {
+        "entries": 2,
+        "emitted": 5,
+        "in_stream": 2,
+        "in_gaps": 1,
+        "gaps": 1,
+        "before": 1,
+        "unaccounted": 1,
+        "balanced": False,
+    }
+
+
+def test_one_of_them_that_was_never_emitted_is_invented_unless_it_is_older_than_all():
+    entries = [opaque_trade(s, ms) for s, ms in (("older", 4), ("b", 5), ("new", 6))]
+    assert account([opaque_record("b", 5)], entries, opaque=True) == {
+        "entries": 3,
+        "emitted": 1,
+        "in_stream": 1,
+        "invented": 1,
+        "balanced": False,
+    }

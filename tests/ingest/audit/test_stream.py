@@ -27,10 +27,10 @@ def anew(after_g, after_n, reason="rollback"):
     return "x.1", Gap(reason=reason, after_g=after_g, after_n=after_n)
 
 
-def audited(entries, key=TRADES, *, places=None, late=(), **said):
+def audited(entries, key=TRADES, *, places=None, late=(), opaque=False, **said):
     """The verdict, and what is not as in a sound stream. `places` are g and n of each entry."""
     places = places or [("a", n) for n in range(1, len(entries) + 1)]
-    stream = Stream(key)
+    stream = Stream(key, opaque=opaque)
     for (s, body), (g, n) in zip(entries, places, strict=True):
         fields = {"v": "1", "type": type(body).__name__.lower(), "n": str(n), "g": g, "s": s}
         raw = {name.encode(): text.encode() for name, text in fields.items()} | {b"data": encode(body)}
@@ -197,3 +197,42 @@ def test_a_long_stream_takes_no_more_memory_than_a_short_one():
     finally:
         tracemalloc.stop()
     assert after - before < 20_000
+
+
+def at(name, ms):
+    return name, Trade(price="1", amount="1", side="buy", received_ns=1, exchange_ns=ms * 1_000_000)
+
+
+def window(first_ms, last_ms):
+    body = Gap(reason="unverifiable", from_ns=first_ms * 1_000_000, to_ns=last_ms * 1_000_000 + 999_999)
+    return f"x.{first_ms}", body
+
+
+OPAQUE = [at("901", 1), at("7", 1), at("8-a", 5), window(5, 9), at("1", 9)]
+
+
+def test_trades_whose_ids_have_no_order_are_in_that_of_their_times_and_cannot_be_proven():
+    assert audited(OPAQUE, opaque=True, gaps=((5, 9),)) == (
+        "not provable: opaque ids",
+        {"unprovable": "opaque ids", "gaps": 1},
+    )
+
+
+def test_what_comes_late_among_them_says_so():
+    late = at("77", 3)
+    told, untold = (
+        audited([*OPAQUE, late], opaque=True, gaps=((5, 9),), late={"77"}),
+        audited([*OPAQUE, late], opaque=True),
+    )
+    assert (told[0], told[1]["late"], untold[0], untold[1]["disorder"]) == (
+        "not provable: opaque ids",
+        1,
+        "NOT BALANCED",
+        1,
+    )
+
+
+@pytest.mark.parametrize("kept", [(), ((5, 8),)])
+def test_a_window_that_the_registry_does_not_keep_is_unfounded(kept):
+    verdict, found = audited(OPAQUE, opaque=True, gaps=kept)
+    assert (verdict, found["unfounded"]) == ("NOT BALANCED", 1)

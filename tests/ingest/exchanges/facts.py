@@ -64,10 +64,56 @@ class Facts(Struct, frozen=True, kw_only=True):
         return next((why for kind, why in self.cannot.items() if kind in (what, *what.split(":"))), None)
 
 
+_NO_OTHER_SIGN = "that trades are lost is all that tells that changes of its books may be, too"
+_FOUND_LATER = "nothing tells of a change that is lost alone but the best prices, every two minutes"
+
 FACTS: Mapping[str, Facts] = {
     "binance": Facts(
         symbols=("BTC/USDT", "ETH/USDT"),
         cannot={"checksum": "its books have ids and no checksums"},
+    ),
+    "bybit": Facts(
+        symbols=("BTC/USDT", "ETH/USDT"),
+        closes_within_s=10,
+        numbers_trades=False,
+        cannot={
+            "checksum": "its books have ids and no checksums",
+            "stale-snapshot": "snapshots come by the socket, with the changes that follow them",
+            "notice": "it never says that a server goes down",
+        },
+        otherwise={
+            "silent:ticker": Otherwise(
+                Outcome({}, notices=("silent",)),
+                "best prices come again if they do not change, so that silence is told",
+            ),
+            "refuse": Otherwise(
+                Outcome({"orderbook": CUT + CUT, "ticker": ["stale", "stale"], "trades": ["gap"]}, 2, ("refused",)),
+                "REST has the newest sixty trades and no others",
+            ),
+            **{
+                fault: Otherwise(Outcome(told), "by then the newest sixty trades, all that REST has, are others")
+                for fault, told in (
+                    ("silent:trades", {"trades": ["gap"]}),
+                    ("rest-429", {"trades": ["gap"], "orderbook": AGAIN}),
+                    ("rest-418", {"trades": ["gap"], "orderbook": AGAIN}),
+                    ("rest-slow", {"trades": ["gap"], "orderbook": AGAIN}),
+                )
+            },
+            "series": Otherwise(
+                Outcome({"ticker": ["stale"], "orderbook": ["suspect", "anew", "live"]}),
+                "the ids of its trades have no order, so that none is too low",
+            ),
+            "series and drop": Otherwise(
+                Outcome(
+                    {
+                        "ticker": ["stale", "stale"],
+                        "orderbook": ["suspect", "stale", "syncing", "anew", "live"],
+                    },
+                    1,
+                ),
+                "likewise; and it says itself that its books begin anew, before it is cut",
+            ),
+        },
     ),
     "coinbase": Facts(
         symbols=("BTC/USD", "ETH/USD"),
@@ -79,9 +125,13 @@ FACTS: Mapping[str, Facts] = {
             "candles": "they are made of its trades, and of what strikes those",
         },
         otherwise={
+            "gap:trades": Otherwise(Outcome({"orderbook": AGAIN}), _NO_OTHER_SIGN),
+            "garble:trades": Otherwise(Outcome({"orderbook": AGAIN}), _NO_OTHER_SIGN),
+            "gap:orderbook": Otherwise(Outcome({}), _FOUND_LATER),
+            "reorder:orderbook": Otherwise(Outcome({}), _FOUND_LATER),
             "silent:trades": Otherwise(
-                Outcome({}, notices=("silent",) * 4),
-                "its heartbeat tells that there were trades; they and the candles come of the same",
+                Outcome({"orderbook": AGAIN * 4}, notices=("silent",) * 4),
+                "its heartbeat tells that there were trades; they and the candles come of the same. " + _NO_OTHER_SIGN,
             ),
             "silent:ticker": Otherwise(
                 Outcome({}, notices=("silent",) * 2), "its heartbeat tells that there were trades, and so tickers"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 from urllib.parse import urlencode
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ingest.contract.codec import Entry, decode
 from ingest.contract.events import Event, Gap, Status
@@ -56,7 +56,7 @@ class Life(Struct):
 
     emitted: dict[str, list[Emitted]]
     depths: dict[str, Depth]
-    """Of each book, as it was before its first change was emitted, or soon after that."""
+    """Of each book, as it was right after its first changes were emitted; where these have no ids, right before."""
 
 
 class Joined:
@@ -136,7 +136,8 @@ class Joined:
         if stream is None:
             return Standing("-", 0)
         marks = sorted(Mark(*mark).of(source) for source, mark in stream.sources.items())
-        position = str(stream.last) if stream.last is not None else " ".join(marks) or None
+        newest = stream.newest_ms if stream.last is None else stream.last
+        position = " ".join(marks) or None if newest is None else str(newest)
         return Standing(stream.g, stream.n, position)
 
     def write(self, events: Sequence[Event]) -> list[tuple[StreamKey, str | None]]:
@@ -170,8 +171,12 @@ class Joined:
                     before = {}
             else:
                 life.emitted[entry.key].append(entry)
-                if isinstance(entry, Delta | Change) and entry.key not in life.depths:
+                if isinstance(entry, Change) and entry.key not in life.depths:
                     life.depths[entry.key] = before.get(entry.key) or self._depth(entry.key)
+        for key, emitted in life.emitted.items():
+            if isinstance(emitted[-1], Delta) and key not in life.depths:
+                # The ids of what is told need not be those that the market counts by.
+                life.depths[key] = structs.replace(self._depth(key), last_id=int(emitted[-1].s))
 
     def _depth(self, key: str) -> Depth:
         pair = next(pair for pair in self.market.pairs if pair.listing.symbol == parse_key(key).symbol)

@@ -43,7 +43,7 @@ def judged(
 ) -> Verdict:
     """On what stands in a stream. `closed` are the candles that can be expected by now.
 
-    What the ledger says was not sent may be missing where nothing tells: from tickers, and where no ids do.
+    What the ledger says was not sent may be missing where nothing tells: from tickers.
     """
     facts = FACTS[key.exchange]
     entries = [decode(*raw) for chapter in past.chapters for raw in chapter.entries]
@@ -54,7 +54,7 @@ def judged(
         words = book_by_content(entries, lives[0].depth, changes, hits(struck, str(key)), proves=facts.proves_books)
         return _verdict(key, emitted, entries, [("wrong", each) for each in words])
     if key.channel == "trades" and not facts.numbers_trades:
-        return _verdict(key, emitted, entries, [*trades_by_time(entries, emitted, missed)])
+        return _verdict(key, emitted, entries, [*trades_by_time(entries, emitted)])
     if key.interval and facts.closes_as_heard:
         last = _heard_last(emitted, missed)
         lives = [Said(_as_heard(life.emitted, last, entries)) for life in lives]
@@ -67,10 +67,11 @@ def judged(
     return judge(str(key), past, truths)
 
 
-def trades_by_time(
-    entries: Sequence[Entry], emitted: Sequence[ledger.Event], missed: Collection[str]
-) -> Iterator[Finding]:
-    """What is wrong with trades whose ids have no order: each is there once, or its time is registered as lost."""
+def trades_by_time(entries: Sequence[Entry], emitted: Sequence[ledger.Event]) -> Iterator[Finding]:
+    """What is wrong with trades whose ids have no order: each is there once, or its time is registered as lost.
+
+    A stream may begin with trades from before anybody listened.
+    """
     there: dict[str, Trade] = {}
     spans = [entry.event for entry in entries if isinstance(entry.event, Gap) and entry.event.from_ns is not None]
     newest_ns = 0
@@ -86,12 +87,14 @@ def trades_by_time(
         there[entry.s] = entry.event
     said = {event.s: event for event in emitted if isinstance(event, ledger.Trade)}
     for s, trade in said.items():
-        lost = s in missed or any(_covers(span, trade.exchange_ns) for span in spans)
+        lost = any(_covers(span, trade.exchange_ns) for span in spans)
         if s not in there and not lost:
             yield "lost", f"trade {s} was emitted and is not in the stream"
         elif s in there and not _same(there[s], trade):
             yield "wrong", f"trade {s} was {trade}, the entry says {there[s]}"
-    yield from (("wrong", f"trade {s} was never emitted") for s in there.keys() - said.keys())
+    begun_ns = min((trade.exchange_ns for trade in said.values()), default=0)
+    strange = [s for s in there.keys() - said.keys() if (there[s].exchange_ns or 0) > begun_ns]
+    yield from (("wrong", f"trade {s} was never emitted") for s in strange)
 
 
 def _covers(span: Gap, ns: int) -> bool:

@@ -347,6 +347,34 @@ def test_a_quiet_book_is_compared_and_one_that_is_behind_the_exchanges_is_deaf(s
     )
 
 
+def test_a_book_that_has_other_best_prices_than_the_exchange_starts_anew():
+    talk = conversation(BOOK)
+    talk.receive(b'{"result":null,"id":1}', NOW)
+    talk.fetched("orderbook BTC/USDT", REST_BOOK, NOW)
+    best = b'{"symbol":"BTCUSDT","bidPrice":"1.00000000","bidQty":"1","askPrice":"0.00000000","askQty":"0"}'
+    asked, told, now_ns = [], [], NOW
+    while not told:
+        now_ns = max(now_ns + 1, talk.due())
+        for output in _without_requests(talk, now_ns):
+            if isinstance(output, Fetch) and output.weight == 2:
+                asked.append(output)
+                talk.fetched(output.tag, best, now_ns)
+            elif isinstance(output, Event):
+                told.append(output.body)
+    reason = "REST has 1 and inf for the best prices, and had others than ours before"
+    fetch = Fetch("/api/v3/ticker/bookTicker", (("symbol", "BTCUSDT"),), 2, "orderbook BTC/USDT best")
+    assert (asked, told) == ([fetch] * 3, [Status(state="suspect", reason=reason)])
+
+
+def _without_requests(talk, now_ns):
+    """What is said but for requests, which are answered."""
+    for output in talk.tick(now_ns):
+        if isinstance(output, Send):
+            talk.receive(b'{"result":[],"id":%d}' % msgspec.json.decode(output.text)["id"], now_ns)
+        else:
+            yield output
+
+
 @pytest.mark.parametrize("notice", [b'{"e":"serverShutdown","E":1}', b'{"stream":"!serverShutdown","data":{}}'])
 def test_a_server_that_goes_down_is_left_at_once(notice):
     with pytest.raises(Reconnect, match="goes down"):

@@ -7,19 +7,25 @@ from hypothesis import strategies as st
 
 from ingest.contract.events import Candle, Event, Gap, Trade
 from ingest.contract.keys import StreamKey
-from ingest.exchanges.built_candles import GRACE_NS, INTERVALS, TradeCandles, begin_of
+from ingest.exchanges.built_candles import GRACE_NS, SETTLED_MS, TradeCandles
 from ingest.exchanges.exchange import Locate, Standing
+from ingest.exchanges.intervals import INTERVALS, begin_of
 from ingest.exchanges.session import Session
-from ingest.exchanges.topic import CandlesWanted, OlderTradesWanted
+from ingest.exchanges.topic import CandlePartWanted, CandlesWanted, OlderTradesWanted
 
 MS = 1_000_000
 S = 1_000_000_000
-BEGIN_NS = 1_795_335_300 * S  # a whole minute
+BEGIN_NS = 1_795_336_020 * S  # twelve of fifteen minutes are over
 FAR_NS = 30 * S
 
 
 def key(interval):
     return StreamKey("coinbase", f"candles-{interval}", "BTC/USD")
+
+
+def bucket(interval):
+    """As if REST had candles of ten seconds."""
+    return 10_000 if interval == "15m" else None
 
 
 def trade(ns, price="2", amount="1"):
@@ -34,6 +40,12 @@ def closed(events):
     ]
 
 
+def counted(said, expected):
+    """Where REST has summed up a part, nobody says how many trades that was."""
+    numbers = {row[0]: row[-1] for row in expected}
+    return [(*row[:-1], numbers.get(row[0]) if row[-1] is None else row[-1]) for row in said]
+
+
 class Market:
     """All trades there ever were, `(id, ns, price, amount)`, and what REST says of them."""
 
@@ -43,6 +55,23 @@ class Market:
     def page(self, before, until_ns, size):
         rows = [(i, trade(ns, str(p), str(a))) for i, ns, p, a in self.trades if i < before and ns <= until_ns]
         return rows[-size:]
+
+    def part(self, asked):
+        """All trades of that time."""
+        within = [t for t in self.trades if asked.begin_ms <= t[1] // MS < asked.end_ms]
+        if not within:
+            return None
+        prices, amounts = [str(p) for *_, p, _ in within], [Decimal(a) for *_, a in within]
+        return Candle(
+            open_ns=asked.begin_ms * MS,
+            open=prices[0],
+            high=max(prices, key=Decimal),
+            low=min(prices, key=Decimal),
+            close=prices[-1],
+            volume=str(sum(amounts)),
+            closed=True,
+            received_ns=1,
+        )
 
     def candles(self, interval, first_ns, until_ns):
         """What closed from the interval of `first_ns` on and before `until_ns`."""
@@ -66,7 +95,7 @@ def markets(draw):
     first_id = draw(st.sampled_from([1, 700]))
     trades, ns = [], BEGIN_NS
     if first_id > 1:  # where the beginning of all is not seen
-        trades.append((first_id - 1, BEGIN_NS - 1000 * S, 3, 1))
+        trades += [(first_id - 2, BEGIN_NS - 1000 * S, 3, 1), (first_id - 1, BEGIN_NS - 300 * S, 7, 2)]
     for i, wait in enumerate(waits):
         ns += wait * MS
         trades.append((first_id + i, ns, draw(st.integers(1, 5)), draw(st.integers(1, 9))))
@@ -79,7 +108,7 @@ class Play:
     def __init__(self, market, intervals, size, now_ns, answers=True):
         self.market = market
         self.made = TradeCandles()
-        self.topics = {each: self.made.add(key(each), Session("x"), None, now_ns) for each in intervals}
+        self.topics = {each: self.made.add(key(each), Session("x"), None, bucket(each), now_ns) for each in intervals}
         self.size = size
         self.answers = answers
         self.now_ns = now_ns
@@ -113,9 +142,12 @@ class Play:
                     self.said += topic.located(Standing("g", 1, topic.position), self.now_ns)
                 case CandlesWanted():
                     self.said += topic.failed("none", self.now_ns)
+                case CandlePartWanted() as asked if self._answered():
+                    assert self.now_ns >= (asked.end_ms + SETTLED_MS) * MS
+                    self.said += topic.part(asked, self.market.part(asked), self.now_ns)
                 case OlderTradesWanted(before=before) if self._answered():
                     self.said += topic.page(self.market.page(before, self.now_ns, self.size), self.now_ns)
-                case OlderTradesWanted():
+                case OlderTradesWanted() | CandlePartWanted():
                     self.said += topic.failed("none", self.now_ns)
 
     def of(self, interval):
@@ -156,9 +188,9 @@ def play(market, draw, intervals, answers=True):
 @given(st.data())
 def test_every_candle_is_what_its_trades_make_whole_from_the_first_and_each_once(data):
     market = data.draw(markets())
-    some, first_ns, until_ns = play(market, data.draw, ("1s", "1m", "3m"))
+    some, first_ns, until_ns = play(market, data.draw, ("1s", "1m", "15m"))
     expected = {each: market.candles(each, first_ns, until_ns) for each in some.topics}
-    assert {each: closed(some.of(each)) for each in some.topics} == expected
+    assert {each: counted(closed(some.of(each)), expected[each]) for each in some.topics} == expected
 
 
 @settings(max_examples=300, deadline=None)
@@ -188,7 +220,7 @@ def test_what_grows_is_newer_each_time_and_counts_what_was_heard_of_the_interval
 
 def test_an_interval_whose_trades_cannot_be_had_is_asked_for_by_rest_once_the_next_one_is_heard():
     made = TradeCandles()
-    topic = made.add(key("1m"), Session("x"), str(BEGIN_NS // MS - 1), BEGIN_NS)
+    topic = made.add(key("1m"), Session("x"), str(BEGIN_NS // MS - 1), None, BEGIN_NS)
     heard = made.trade(7, trade(BEGIN_NS + 70 * S), BEGIN_NS + 70 * S)
     for i in range(4):
         assert topic.wants(BEGIN_NS + (70 + 2 * i) * S) == [OlderTradesWanted(7)]
@@ -204,7 +236,7 @@ def test_an_interval_whose_trades_cannot_be_had_is_asked_for_by_rest_once_the_ne
 
 def test_a_candle_says_all_that_its_trades_tell():
     made = TradeCandles()
-    made.add(key("1m"), Session("x"), None, BEGIN_NS)
+    made.add(key("1m"), Session("x"), None, None, BEGIN_NS)
     made.trade(7, trade(BEGIN_NS - S), BEGIN_NS)
     made.trade(8, trade(BEGIN_NS + S, "61250.10", "0.00420000"), BEGIN_NS + S)
     made.trade(9, trade(BEGIN_NS + 2 * S, "61249.9", "0.1"), BEGIN_NS + S)
@@ -241,11 +273,11 @@ def test_weeks_begin_on_monday_and_all_else_with_the_epoch():
 
 def test_an_interval_that_is_asked_for_later_is_whole_from_the_first_one_too():
     made = TradeCandles()
-    made.add(key("1s"), Session("x"), None, BEGIN_NS)
+    made.add(key("1s"), Session("x"), None, None, BEGIN_NS)
     made.trade(7, trade(BEGIN_NS - S), BEGIN_NS)
     for i in (8, 9):
         made.trade(i, trade(BEGIN_NS + i * S, str(i)), BEGIN_NS + i * S)
-    topic = made.add(key("1m"), Session("x"), None, BEGIN_NS + 9 * S)
+    topic = made.add(key("1m"), Session("x"), None, None, BEGIN_NS + 9 * S)
     wants = topic.wants(BEGIN_NS + 9 * S)
     said = topic.page([(7, trade(BEGIN_NS - S)), (8, trade(BEGIN_NS + 8 * S, "8"))], BEGIN_NS + 9 * S)
     said += made.stands_at(9, BEGIN_NS + 62 * S, BEGIN_NS + 63 * S)

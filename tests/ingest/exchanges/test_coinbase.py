@@ -98,7 +98,7 @@ def page(*ids):
 
 
 def test_it_subscribes_to_each_feed_of_a_product_once_in_one_message():
-    talk = Coinbase().converse((TRADES, CANDLES, HOURS, BOOK, ETH_TRADES), SYMBOLS, {}, "x")
+    talk = Coinbase().converse((CANDLES, HOURS, BOOK, ETH_TRADES), SYMBOLS, {}, "x")
     assert said(talk.greet(NOW)) == [
         {
             "type": "subscribe",
@@ -109,6 +109,12 @@ def test_it_subscribes_to_each_feed_of_a_product_once_in_one_message():
             ],
         }
     ]
+
+
+def test_a_book_alone_is_watched_by_its_trades():
+    talk = Coinbase().converse((BOOK,), SYMBOLS, {}, "x")
+    (request,) = said(talk.greet(NOW))
+    assert [channel["name"] for channel in request["channels"]] == ["level2_batch", "heartbeat", "matches"]
 
 
 def test_a_message_waits_for_the_answer_to_the_one_before():
@@ -223,6 +229,36 @@ def test_a_book_of_which_a_frame_makes_no_sense_begins_anew_at_once():
     suspect, unsubscribe = talk.tick(NOW + S)
     gone = {"type": "unsubscribe", "channels": [{"name": "level2_batch", "product_ids": ["BTC-USD"]}]}
     assert (suspect.body.state, said([unsubscribe])) == ("suspect", [gone])
+
+
+def test_a_book_that_has_other_best_prices_than_the_exchange_three_times_begins_anew():
+    talk = acked(BOOK)
+    talk.own([BOOK], NOW)
+    talk.receive(WHOLE, NOW)
+    answer = b'{"bids":[["61240.00","1.84","3"]],"asks":[["61241.00","0.92",2]],"sequence":98765432131}'
+    asked, states, i = [], [], 0
+    while not states:
+        i += 1
+        talk.receive(beat(0), NOW + i * S)
+        for output in talk.tick(NOW + i * S):
+            if isinstance(output, Fetch):
+                asked.append(output)
+                talk.fetched(output.tag, answer, NOW + i * S)
+            if isinstance(output, Event):
+                states.append(output.body.state)
+    best = Fetch("/products/BTC-USD/book", (("level", "1"),), 1, "orderbook BTC/USD")
+    assert (asked, states) == ([best] * 3, ["suspect"])
+
+
+def test_a_book_begins_anew_when_trades_that_were_passed_over_have_not_come_by_the_next_heartbeat():
+    talk = acked(TRADES, BOOK)
+    talk.own([BOOK], NOW)
+    for frame in (LAST_MATCH, WHOLE, MATCH, beat(987654321)):
+        talk.receive(frame, NOW)
+    talk.receive(MATCH.replace(b"987654321", b"987654323"), NOW)
+    suspect = talk.receive(beat(987654323), NOW)
+    reason = "trades were lost on the way, and so may changes be"
+    assert [(event.body.state, event.body.reason) for event in suspect] == [("suspect", reason)]
 
 
 @pytest.mark.parametrize(

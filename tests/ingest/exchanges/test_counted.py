@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.contract.events import Delta, Event, Gap, Snapshot, Status
+from ingest.contract.events import MAX_LEVELS, Delta, Event, Gap, Snapshot, Status
 from ingest.contract.keys import StreamKey
+from ingest.exchanges.best_audit import EVERY_NS, Best
 from ingest.exchanges.counted import RETRY_NS, SNAPSHOT_EVERY_NS, SNAPSHOT_WITHIN_NS, CountedBook
 from ingest.exchanges.exchange import NEVER, Reconnect
 from ingest.exchanges.session import Session
 from ingest.exchanges.sorted_book import SortedBook
-from ingest.exchanges.topic import BookWanted
+from ingest.exchanges.topic import BestWanted, BookWanted
 from tests.ingest.contract.model import Server
 
 KEY = StreamKey("kraken", "orderbook", "BTC/USD")
@@ -314,3 +315,51 @@ def test_the_same_changes_once_more_are_not_said_and_still_have_to_fit():
     change, other = delta((("9", "2"), ("9", "3"))), delta((("9", "4"),))
     said = [len(some.delta(each, 1)) for each in (change, change, other, change)]
     assert (said, some.delta(change, 2, wrong)[0].body.state) == ([1, 0, 1, 1], "suspect")
+
+
+def audited():
+    some = CountedBook(KEY, Session("x"), None, None, audited=True)
+    some.own(0)
+    some.open(0)
+    some.snapshot(BIDS, ASKS, None, 0)
+    return some
+
+
+def look(some, theirs):
+    """At the best prices by REST: what is wanted then."""
+    some.wants(some.due())
+    asked_ns = some.due()
+    assert some.wants(asked_ns) == [BestWanted()]
+    some.best(theirs, asked_ns)
+    return some.wants(some.due())
+
+
+def test_a_book_that_has_other_best_prices_than_the_exchange_three_times_starts_anew():
+    some, why = audited(), "REST has 8 and 10 for the best prices, and had others than ours before"
+    wanted = [look(some, Best(8, 10)) for _ in range(3)]
+    told, asked = wanted.pop()
+    assert (wanted, told, asked, some.warm) == ([[], []], status(5, "suspect", why, "x.3.1"), BookWanted(), False)
+
+
+def test_what_changes_while_one_looks_counts_as_well():
+    some = audited()
+    some.wants(some.due())
+    asked_ns = some.due()
+    some.delta(delta((("9", "0"),)), asked_ns)
+    some.wants(asked_ns)
+    some.best(Best(9, 10), asked_ns)
+    assert (some.wants(some.due()), some.due() - asked_ns > EVERY_NS) == ([], True)
+
+
+def test_only_who_writes_a_book_looks_and_only_where_no_checksum_proves_it():
+    spare, proved = audited(), book()[0]
+    spare.disown()
+    assert (spare.due(), proved.due()) == (NEVER, NEVER)
+
+
+def test_of_a_book_that_is_too_large_for_an_entry_the_best_levels_are_said_and_vouched_for():
+    some = CountedBook(KEY, Session("x"), None, None)
+    some.own(0)
+    bids = [(str(price), "1") for price in range(1, MAX_LEVELS + 10)]
+    whole = some.snapshot(bids, [("60000", "1")], None, 0)[0].body
+    assert (len(whole.bids), whole.bids[0], whole.depth) == (MAX_LEVELS, (str(MAX_LEVELS + 9), "1"), MAX_LEVELS)

@@ -28,8 +28,9 @@ def gap(count, first, last, reason):
     return Event(KEY, f"x.{count}", body, "gap", f"{first}-{last}")
 
 
-def restart(count, g, n, last):
-    return Event(KEY, f"x.{count}", Gap(reason="series_restart", after_g=g, after_n=n), "restart", f"{g} {n} {last}")
+def restart(count, g, n, last, first_lost):
+    body = Gap(reason="series_restart", first_id=str(first_lost), after_g=g, after_n=n)
+    return Event(KEY, f"x.{count}", body, "restart", f"{g} {n} {last}")
 
 
 def stands_at(position):
@@ -140,7 +141,7 @@ def test_an_exchange_that_counts_anew_begins_a_series_with_all_that_rest_knows_o
         [TradesWanted(None)],
         [TradesWanted(1)],
         [Locate(KEY)],
-        [restart(1, "g", 7, 1), said(2, backfilled=True), said(3), said(4), said(5)],
+        [restart(1, "g", 7, 1, 5001), said(2, backfilled=True), said(3), said(4), said(5)],
         NEVER,
     )
 
@@ -173,7 +174,7 @@ def test_a_series_begun_on_a_stream_that_moved_is_begun_again_where_it_began():
     begun = some.located(stands_at(6000), FAR_DOUBT_NS)
     missing = alone(some, 2, FAR_DOUBT_NS)
     assert (begun, missing, some.fetched([(3, TRADE)], 0)) == (
-        [restart(2, "g", 7, 2)],
+        [restart(2, "g", 7, 2, 6001)],
         [TradesWanted(3)],
         [said(3, backfilled=True), said(4, backfilled=True), said(5)],
     )
@@ -195,6 +196,31 @@ def test_a_new_trade_ends_all_doubt():
     some = trades("5000")
     some.trade(1, TRADE, 0)
     assert (some.trade(5001, TRADE, 0), some.due()) == ([said(5001)], NEVER)
+
+
+def test_what_the_exchange_says_it_has_is_fetched_although_nothing_follows_it():
+    some = trades("5")
+    some.stands_at(7, 3)
+    asked = alone(some, 5, 3)
+    filled = some.fetched([(6, TRADE), (7, TRADE)], 4)
+    assert (asked, filled, some.due()) == (
+        [TradesWanted(6)],
+        [said(6, backfilled=True), said(7, backfilled=True)],
+        NEVER,
+    )
+
+
+def test_what_the_exchange_says_it_has_may_have_come_from_another_writer():
+    some = trades("5")
+    some.stands_at(7, 3)
+    looks = [some.wants(3), some.located(stands_at(7), 3)]
+    assert (looks, some.due(), some.trade(8, TRADE, 4)) == ([[Locate(KEY)], []], NEVER, [said(8)])
+
+
+def test_a_new_stream_begins_behind_what_the_exchange_says_it_has():
+    fresh = trades()
+    fresh.stands_at(7, 3)
+    assert (fresh.trade(9, TRADE, 3), fresh.wants(3)) == ([], [Locate(KEY)])
 
 
 ids = st.permutations(range(1, 13))

@@ -91,10 +91,10 @@ def test_trades_whose_ids_have_no_order_are_there_once_or_their_time_is_register
     gap = Entry(id="1-0", type="gap", n=1, g="g", s="x", event=span)
     a, b, c = trade("a", 1), trade("b", 3), trade("c", 2)
 
-    def kinds(*entries: Entry, missed: tuple[str, ...] = ()) -> list[str]:
-        return [kind for kind, _ in trades_by_time(entries, said, missed)]
+    def kinds(*entries: Entry) -> list[str]:
+        return [kind for kind, _ in trades_by_time(entries, said)]
 
     assert (kinds(a, c, b), kinds(a, gap, b), kinds(a, b, trade("c", 2, late=True))) == ([], [], [])
-    assert (kinds(a, b), kinds(a, b, missed=("c",)), kinds(a, gap)) == (["lost"], [], ["lost"])
+    assert (kinds(a, b), kinds(a, gap)) == (["lost"], ["lost"])
     assert (kinds(a, c, c, b), kinds(a, b, c)) == (["doubled"], ["inverted"])
     assert (kinds(a, c, trade("b", 3, "6")), kinds(a, c, b, trade("d", 4))) == (["wrong"], ["wrong"])

@@ -7,8 +7,9 @@ from msgspec import structs
 from ingest.contract.events import Event, Gap, Trade
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.exchange import NEVER, Locate, Standing
-from ingest.exchanges.opaque import WAITING_TRADES, OpaqueTrades, Told
+from ingest.exchanges.opaque import WAIT_NS, WAITING_TRADES, OpaqueTrades
 from ingest.exchanges.session import Session
+from ingest.exchanges.steps import Steps, Told
 from ingest.exchanges.topic import TradesWanted
 
 KEY = StreamKey("bybit", "trades", "BTC/USDT")
@@ -128,6 +129,81 @@ def test_what_waits_is_bounded_and_said_when_the_connection_ends():
         [span(1, 10, 20), said(20)],
         "20",
     )
+
+
+def test_what_waits_for_a_page_that_does_not_come_is_said_in_the_end():
+    some = opened("10")
+    some.trade(told(30), 0)
+    assert (some.due(), some.wants(WAIT_NS), some.trade(told(31), WAIT_NS)) == (
+        WAIT_NS,
+        [span(1, 10, 30), said(30)],
+        [said(31)],
+    )
+
+
+def counted(number, ms=None):
+    return Told(str(number), number if ms is None else ms, TRADE)
+
+
+def as_said(number, **changes):
+    return Event(KEY, str(number), structs.replace(TRADE, **changes), "opaque", str(number))
+
+
+def listening(last):
+    """Live, with that as the newest trade said."""
+    some = opened(str(last))
+    some.trade(counted(last), 0)
+    some.fetched([counted(last - 1), counted(last)], MOST, 0)
+    return some
+
+
+def test_a_step_between_ids_is_looked_into_and_what_is_missing_comes_late():
+    some = listening(10)
+    heard = [some.trade(counted(number), S) for number in (11, 14, 15)]
+    asked, again = some.wants(S), some.wants(S)
+    found = some.fetched([counted(number) for number in range(10, 16)], MOST, S)
+    assert (heard, asked, again) == ([[as_said(11)], [as_said(14)], [as_said(15)]], [TradesWanted(None)], [])
+    assert (found, some.due()) == ([as_said(number, backfilled=True) for number in (11, 12, 13, 14)], NEVER)
+
+
+def test_a_step_that_a_page_does_not_reach_back_to_is_registered():
+    some = listening(10)
+    some.trade(counted(20), S)
+    some.wants(S)
+    found = some.fetched([counted(number) for number in (17, 18, 19, 20)], MOST, S)
+    assert found == [span(1, 10, 17), *(as_said(number, backfilled=True) for number in (17, 18, 19, 20))]
+
+
+def test_a_page_that_ends_before_the_step_is_asked_for_again_and_in_the_end_the_step_is_registered():
+    some = listening(10)
+    some.trade(counted(12), S)
+    said_of_it = []
+    for i in range(1, 5):
+        assert some.wants(i * S) == [TradesWanted(None)]
+        said_of_it.append(some.fetched([counted(9), counted(10)], MOST, i * S))
+    assert (said_of_it, some.due()) == ([[], [], [], [span(1, 10, 12)]], NEVER)
+
+
+def test_a_step_that_nobody_looked_into_before_the_connection_ended_is_registered():
+    some = listening(10)
+    some.trade(counted(12), S)
+    assert some.closed("cut") == [span(1, 10, 12)]
+
+
+def test_ids_that_go_up_by_more_than_one_and_leave_nothing_out_are_believed_after_three_looks():
+    some, asked = listening(10), []
+    for i in range(1, 6):
+        some.trade(counted(10 + 2 * i), i * S)
+        asked += some.wants(i * S)
+        some.fetched([counted(8), *(counted(10 + 2 * j) for j in range(i + 1))], MOST + 9, i * S)
+    assert asked == [TradesWanted(None)] * 3
+
+
+def test_ids_that_are_no_numbers_or_go_back_say_nothing():
+    some = listening(10)
+    for each in (counted(9, 11), told(12, "a"), counted(30, 13)):
+        some.trade(each, S)
+    assert some.due() == NEVER
 
 
 class Bus:
@@ -251,3 +327,47 @@ def test_without_spans_the_property_above_would_fail(monkeypatch):
     honest = [len(each) for each in play(missed)]
     monkeypatch.setattr(OpaqueTrades, "_unverifiable", lambda *_: [])
     assert (honest, [len(each) for each in play(missed)]) == ([6, 0], [6, 6])
+
+
+class Deaf(World):
+    """One writer, who misses trades whose ids are counted: REST has all of them, but knows few at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.emitted, self.writers = [counted(100, 1)], self.writers[:1]
+
+    def trade(self, heard, gap_ms, _fails):
+        self.emitted.append(counted(int(self.emitted[-1].id) + 1, self.emitted[-1].ms + gap_ms))
+        talk = self.writers[0].talk
+        if talk and heard == 0:
+            self.bus.take(talk.trade(self.emitted[-1], self.now_ns))
+
+    def step(self, what, which, how, fails):
+        self.now_ns += S
+        getattr(self, what)(which if what == "trade" else self.writers[0], how, fails)
+
+
+def heard_by_one(history):
+    """As of `play`."""
+    world = Deaf()
+    world.settle()
+    begun = next(iter(world.bus.said))
+    for each in history:
+        world.step(*each)
+    world.settle()
+    since = [each.id for each in world.emitted].index(begun)
+    missing = [each for each in world.emitted[since:] if each.id not in world.bus.said]
+    return [each for each in missing if not any(a <= each.ms <= b for a, b in world.bus.spans)]
+
+
+@settings(max_examples=1000, deadline=None)
+@given(steps)
+def test_where_ids_are_counted_nothing_that_was_missed_on_a_connection_goes_unsaid(history):
+    assert heard_by_one(history) == []
+
+
+def test_without_steps_the_property_above_would_fail(monkeypatch):
+    missed = [("trade", 1, 1, False), ("trade", 0, 1, False)]
+    honest = heard_by_one(missed)
+    monkeypatch.setattr(Steps, "follow", lambda *_: None)
+    assert (honest, len(heard_by_one(missed))) == ([], 1)

@@ -5,10 +5,11 @@ from hypothesis import strategies as st
 
 from ingest.contract.events import Delta, Event, Gap, Snapshot, Status
 from ingest.contract.keys import StreamKey
+from ingest.exchanges.best_audit import Best
 from ingest.exchanges.exchange import NEVER, Locate, Standing
 from ingest.exchanges.ranged import BUFFERED_DELTAS, SNAPSHOT_EVERY_NS, RangedBook
 from ingest.exchanges.session import Session
-from ingest.exchanges.topic import HOLD_NS, BookWanted
+from ingest.exchanges.topic import HOLD_NS, BestWanted, BookWanted
 
 KEY = StreamKey("binance", "orderbook", "BTC/USDT")
 S = 1_000_000_000
@@ -153,7 +154,7 @@ def test_an_exchange_that_counts_anew_begins_a_series():
     book.delta(3, 4, delta(), 0)
     older = [book.snapshot(2, [("10", "1")], [], 1000, 0), book.due(), book.wants(S), book.due()]
     again = [book.snapshot(2, [("10", "1")], [], 1000, S), book.wants(S)]
-    begun = Event(KEY, "x.2", Gap(reason="series_restart", after_g="g", after_n=7), "restart", "g 7 1")
+    begun = Event(KEY, "x.2", Gap(reason="series_restart", first_id="9001", after_g="g", after_n=7), "restart", "g 7 1")
     assert (older, again, book.located(stands_at(9000), S)) == (
         [[], S, [BookWanted()], NEVER],
         [[], [Locate(KEY)]],
@@ -239,3 +240,119 @@ def test_whatever_is_lost_the_stream_never_has_a_hole_that_is_not_registered(his
                 assert live
                 assert int(event.first) <= position + 1
                 position = max(int(event.s), position)
+
+
+def change(bids=(), asks=()):
+    return Delta(bids=bids, asks=asks, received_ns=1)
+
+
+CROSSING = change(bids=(("11", "1"),))
+
+
+def quoted(now_ns=0):
+    """A book that is live, 10 for 11."""
+    book = opened()
+    book.snapshot(5, [("10", "1")], [("11", "1")], 1000, now_ns)
+    return book
+
+
+def test_a_crossed_book_starts_anew_with_a_snapshot_that_is_newer_than_what_crossed_it():
+    book = quoted()
+    found = book.delta(6, 7, CROSSING, 20 * S)
+    wanted = book.wants(20 * S)
+    book.delta(8, 8, change(), 20 * S)
+    old = book.snapshot(6, [("10", "1")], [("11", "1")], 1000, 21 * S)
+    again = book.wants(22 * S)
+    book.snapshot(7, [("10", "2")], [("11", "1")], 1000, 22 * S)
+    *_, lost, whole, said_then, live = alone(book, 5, 22 * S)
+    assert (found, wanted, old, again, lost, whole.s, said_then.s, live.body.state) == (
+        [status(3, "suspect", "the book is crossed", 5)],
+        [BookWanted()],
+        [],
+        [BookWanted()],
+        gap(4, 6, 7, "the book is crossed"),
+        "7",
+        "8",
+        "live",
+    )
+
+
+def test_what_crosses_a_book_while_it_is_joined_is_not_said():
+    book = opened()
+    book.delta(6, 6, CROSSING, 0)
+    book.delta(7, 7, change(asks=(("12", "1"),)), 0)
+    events = book.snapshot(5, [("10", "1")], [("11", "1")], 1000, 0)
+    assert ([type(event.body) for event in events], events[-1].body.state, book.waiting) == (
+        [Snapshot, Status],
+        "suspect",
+        1,
+    )
+
+
+def test_a_crossed_snapshot_is_none():
+    book = opened()
+    assert (book.snapshot(5, [("11", "1")], [("11", "1")], 1000, 0), book.due(), book.live) == ([], S, False)
+
+
+def test_an_exchange_whose_book_is_crossed_again_and_again_is_asked_ever_later():
+    book, now_ns, asked = quoted(), 0, []
+    for i in range(6, 11):
+        book.delta(i, i, CROSSING, now_ns)
+        asked.append(book.due() - now_ns)
+        now_ns = book.due()
+        book.wants(now_ns)
+        book.located(stands_at(i), now_ns)
+        book.last = i
+        book.snapshot(i, [("10", "1")], [("11", "1")], 1000, now_ns)
+    assert (asked, book.live) == ([1 * S, 2 * S, 4 * S, 8 * S, 16 * S], True)
+
+
+levels = st.lists(st.tuples(st.integers(1, 9).map(str), st.sampled_from("012")), max_size=3).map(tuple)
+
+
+@settings(deadline=None)
+@given(st.lists(st.builds(change, levels, levels), max_size=30))
+def test_readers_never_have_a_crossed_book_and_miss_no_change_of_one_that_is_not(changes):
+    book, reader = opened(), ({}, {})
+    events = book.snapshot(0, [], [], 1000, 0)
+    for i, each in enumerate(changes, 1):
+        events += book.delta(i, i, each, 0)
+    for event in events:
+        if isinstance(event.body, Status) and event.body.state == "suspect":
+            after = int(event.first.split()[1])
+            break
+        for side, told in zip(reader, _sides(event.body), strict=True):
+            side.update(told)
+        assert not _crossed(*reader)
+    else:
+        after = len(changes)
+    truth = ({}, {})
+    for each in changes[: after + 1]:
+        for side, told in zip(truth, _sides(each), strict=True):
+            side.update(told)
+    assert _crossed(*truth) == (after < len(changes))
+
+
+def _sides(body):
+    return (dict(body.bids), dict(body.asks)) if isinstance(body, Snapshot | Delta) else ({}, {})
+
+
+def _crossed(bids, asks):
+    best_bid = max((int(price) for price, amount in bids.items() if amount != "0"), default=0)
+    return best_bid >= min((int(price) for price, amount in asks.items() if amount != "0"), default=100)
+
+
+def test_a_book_that_has_other_best_prices_than_the_exchange_three_times_starts_anew():
+    book = RangedBook(KEY, Session("x"), None, audited=True)
+    book.open(0)
+    book.wants(0)
+    book.snapshot(5, [("10", "1")], [("11", "1")], 1000, 0)
+    wanted = []
+    for theirs in (Best(9, 11), Best(10, 11), Best(9, 11), Best(9, 11), Best(9, 11)):
+        book.wants(book.due())
+        asked_ns = book.due()
+        assert book.wants(asked_ns) == [BestWanted()]
+        book.best(theirs, asked_ns)
+        wanted.append(book.wants(book.due()))
+    why = "REST has 9 and 11 for the best prices, and had others than ours before"
+    assert (wanted, book.live) == ([[], [], [], [], [status(3, "suspect", why, 5), BookWanted()]], False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import ingest.exchanges
-from ingest.exchanges import candles, counted, dense, exchange, known_ticker, opaque, ranged, unflagged
+from ingest.exchanges import built_candles, candles, counted, dense, exchange, known_ticker, opaque, ranged, unflagged
 from ingest.exchanges.exchange import Exchange, ExchangeError
 from ingest.exchanges.talk import Voice
 
@@ -29,7 +29,7 @@ def test_every_part_of_the_form_is_named():
 
 
 def test_every_topic_and_every_remedy_is_named():
-    modules = (candles, counted, dense, known_ticker, opaque, ranged, unflagged)
+    modules = (built_candles, candles, counted, dense, known_ticker, opaque, ranged, unflagged)
     topics = {name for module in modules for name, each in getmembers(module, isclass) if hasattr(each, "kept")}
     remedies = {each.__name__ for each in ExchangeError.__subclasses__() if each.__module__ == exchange.__name__}
     assert (topics | remedies) - WORDS == set()

@@ -47,6 +47,13 @@ def test_exchange_info_lists_what_is_traded(exchange: Binance):
     assert get(exchange, "/api/v3/exchangeInfo?symbol=ETHBTC")["symbols"] == info["symbols"][1:]
 
 
+def test_the_best_prices_are_those_of_the_book(exchange: Binance):
+    whole = get(exchange, "/api/v3/depth?symbol=BTCUSDT&limit=1")
+    best = get(exchange, "/api/v3/ticker/bookTicker?symbol=BTCUSDT")
+    bids, asks = [[best["bidPrice"], best["bidQty"]]], [[best["askPrice"], best["askQty"]]]
+    assert (bids, asks, best["symbol"]) == (whole["bids"], whole["asks"], "BTCUSDT")
+
+
 def test_depth_is_best_first_and_as_deep_as_asked(exchange: Binance):
     whole = get(exchange, "/api/v3/depth?symbol=BTCUSDT&limit=5000")
     cut = get(exchange, "/api/v3/depth?symbol=BTCUSDT&limit=5")

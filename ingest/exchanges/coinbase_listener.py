@@ -9,6 +9,7 @@ from ingest.contract.numbers import exchange_time
 from ingest.exchanges import coinbase_frames as frames
 from ingest.exchanges.built_candles import TradeCandles
 from ingest.exchanges.by_id import PagesBack
+from ingest.exchanges.coinbase_rest import bucket_of
 from ingest.exchanges.counted import CountedBook
 from ingest.exchanges.dense import DenseTrades
 from ingest.exchanges.known_ticker import KnownTicker
@@ -37,6 +38,10 @@ class Listener:
         self._heard = dict.fromkeys(TRADED, 0)
         self._late = dict.fromkeys(TRADED, 0)
         self._told = 0
+        self._next = 0
+        self._missing = 0
+        """Trades that were passed over; some may be late."""
+        self._silent = False
 
     def open(self, key: StreamKey, position: str | None, now_ns: int) -> Topic:
         """Somebody who understands what is said of this stream."""
@@ -48,9 +53,9 @@ class Listener:
                 self.ticker = ticker = KnownTicker(key, self._session, position)
                 return ticker
             case "orderbook":
-                self.book = book = CountedBook(key, self._session, position, None)
+                self.book = book = CountedBook(key, self._session, position, None, audited=True)
                 return book
-        return self.candles.add(key, self._session, position, now_ns)
+        return self.candles.add(key, self._session, position, bucket_of(key.interval or ""), now_ns)
 
     def close(self, key: StreamKey, now_ns: int) -> None:
         """Nobody wants it any more."""
@@ -88,7 +93,7 @@ class Listener:
     def _match(self, said: frames.Match, now_ns: int) -> list[Event]:
         """A trade; the last one before all others is no news, and tells which one is the next."""
         trade = frames.trade(said, now_ns)
-        self._heard["matches"] = said.trade_id
+        self._follow(said)
         events = self.candles.trade(said.trade_id, trade, now_ns)
         if self.trades and isinstance(said, frames.LastMatch):
             self.trades.stands_at(said.trade_id, now_ns)
@@ -107,9 +112,33 @@ class Listener:
     def _beat(self, said: frames.Heartbeat, now_ns: int) -> list[Event]:
         """What should have come by now: the trade that the beat before this one told of."""
         at_ns = exchange_time(nanoseconds(said.time), now_ns)
-        told, self._told = self._told, said.last_trade_id
+        newest = said.last_trade_id or 0
+        told, self._told = self._told, newest
         for feed, heard in self._heard.items():
-            self._late[feed] = self._late[feed] + 1 if heard < told <= said.last_trade_id else 0
-        if self.trades and self.trades.last is not None and told <= said.last_trade_id:
+            self._late[feed] = self._late[feed] + 1 if heard < told <= newest else 0
+        if self.trades and self.trades.last is not None and told <= newest:
             self.trades.stands_at(told, now_ns)
-        return self.candles.stands_at(said.last_trade_id, at_ns, now_ns) if at_ns else []
+        events = self.candles.stands_at(newest, at_ns, now_ns) if at_ns else []
+        if self._lost() and self.book:
+            # Nothing else tells that changes of a book are lost.
+            events += self.book.resync("trades were lost on the way, and so may changes be", now_ns)
+        return events
+
+    def _lost(self) -> bool:
+        """Whether trades of this connection have not come, since the last beat; of a silent feed it is said once."""
+        missing, self._missing = self._missing, 0
+        falls_silent = bool(self._next) and self._late["matches"] > 0 and not self._silent
+        self._silent = self._silent or falls_silent
+        return missing > 0 or falls_silent
+
+    def _follow(self, said: frames.Match) -> None:
+        """Count what is passed over on this connection."""
+        self._heard["matches"] = said.trade_id
+        self._silent = False
+        if isinstance(said, frames.LastMatch) or not self._next:
+            self._next = said.trade_id + 1
+        elif said.trade_id >= self._next:
+            self._missing += said.trade_id - self._next
+            self._next = said.trade_id + 1
+        else:
+            self._missing -= 1

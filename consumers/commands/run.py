@@ -1,0 +1,136 @@
+"""`consume run`: a service, until it is asked to stop."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Annotated
+
+import structlog
+import typer
+from msgspec import structs
+from redis.asyncio import Redis
+
+from consumers.commands.given import WRONG_SETTINGS, look_on, settings
+from consumers.partition import ACCOUNT_PARTS
+from consumers.reader import Reader
+from consumers.services import service as services
+from consumers.services.bot import Bot
+from consumers.services.fees import fees
+from consumers.services.limits import Limits, by_symbol
+from consumers.services.order import Orders
+from consumers.services.paper import Paper
+from consumers.services.position import Positions
+from consumers.services.risk import Risk
+from consumers.services.service import Service
+from consumers.services.strategy import EXAMPLE, BadStrategy, load_strategy
+from consumers.settings import ConsumerSettings, redacted
+from consumers.watchdog import end_if_stuck
+from ingest.process import end
+
+app = typer.Typer(help="Run a service until SIGINT or SIGTERM.", no_args_is_help=True)
+
+
+@app.command()
+def bot(
+    strategy: Annotated[str, typer.Option(help="module:Class, which the current folder may hold")] = EXAMPLE,
+) -> None:
+    """Show prices to a strategy, and append what it wishes as intents.
+
+    Reads the channels that the strategy has methods for; writes intents. Settings: CONSUMER_ACCOUNT.
+    """
+    given = settings()
+    try:
+        kind = load_strategy(strategy)
+    except BadStrategy as bad:
+        end(str(bad), WRONG_SETTINGS)
+    serve(lambda redis: Bot(redis, given.group or "bot", kind, account=given.account), given)
+
+
+@app.command()
+def position() -> None:
+    """Keep what each account holds, and what it is worth.
+
+    Reads fills and tickers; writes positions, and a hash for each of them.
+    """
+    given = settings()
+    serve(lambda redis: Positions(redis, given.group or "position"), given)
+
+
+@app.command()
+def risk() -> None:
+    """Let intents become orders, or refuse them with a reason.
+
+    Reads intents, orders and fills, the latest ticker, instruments and the kill switch; writes approved, and to orders
+    what is refused. Settings: CONSUMER_MAX_*, CONSUMER_PRICE_*.
+    """
+    given = settings()
+    limits = Limits(
+        order_amount=by_symbol(given.max_amount),
+        position=by_symbol(given.max_position),
+        order_notional=given.max_value,
+        exposure=given.max_exposure,
+        orders_per_s=given.max_orders_per_s,
+        price_band=given.price_band,
+        price_age_ms=given.price_age_ms,
+    )
+    serve(lambda redis: Risk(redis, given.group or "risk", limits=limits), given)
+
+
+@app.command()
+def order() -> None:
+    """Execute approved intents on paper, by real books and trades.
+
+    Reads approved, trades, order books and the kill switch; writes orders and fills. Settings: CONSUMER_FEES,
+    CONSUMER_LATENCY_MS.
+    """
+    given = settings()
+    venue = Paper(fees(given.fees), given.latency_ms * 1_000_000)
+    serve(lambda redis: Orders(redis, given.group or "order", venue=venue), given)
+
+
+def serve(make: Callable[[Redis], Service], given: ConsumerSettings) -> None:
+    """Run the service until SIGINT or SIGTERM."""
+    look_on(given, lambda redis, stopping: _serve(make(redis), redis, given, stopping))
+
+
+async def _serve(service: Service, redis: Redis, given: ConsumerSettings, stopping: asyncio.Event) -> None:
+    log = structlog.get_logger().bind(service=service.name)
+    log.info("started", redis=redacted(str(given.redis_url)), channels=" ".join(service.channels))
+    over = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(end_if_stuck(given.time_limit_s, over))
+        try:
+            async with asyncio.TaskGroup() as serving:
+                for reader in _readers(redis, service, given):
+                    serving.create_task(_read(service, reader, given, stopping))
+        finally:
+            over.set()
+
+
+async def _read(service: Service, reader: Reader, given: ConsumerSettings, stopping: asyncio.Event) -> None:
+    async with reader:
+        served = await services.run(service, reader, stopping, time_limit_s=given.time_limit_s)
+    structlog.get_logger().info("stopped", service=service.name, **structs.asdict(served))
+
+
+def _readers(redis: Redis, service: Service, given: ConsumerSettings) -> list[Reader]:
+    """One, but for a service that is several groups."""
+    several = service.partition == "account"
+    return [
+        Reader(
+            redis,
+            group=f"{service.name}.{part}" if several else service.name,
+            consumer=given.consumer or socket.gethostname(),
+            partition=service.partition,
+            part=part,
+            channels=service.channels,
+            exchanges=given.exchanges,
+            symbols=given.symbols,
+            block_ms=given.block_ms,
+            count=given.count,
+            in_hand=given.in_hand,
+            claim_idle_ms=given.claim_idle_ms,
+            lease_ms=given.lease_ms,
+        )
+        for part in range(ACCOUNT_PARTS if several else 1)
+    ]

@@ -1,0 +1,104 @@
+"""What may be missing where an exchange's ids begin anew, and nothing more: what the stream says of that.
+
+A series that has ended is said by no exchange again. So a `series_restart` names the id from which on it may be
+missing: the one behind the last that was in the stream. Nothing else of an old series may be.
+
+And where Redis forgets a series that it had, which then is begun again, it is not the same as before: of a book, what
+came before the snapshot with which it begins the second time has gone with what Redis forgot, and if meanwhile the
+series has ended, all of it has. That is told by the `rollback`, and by the `series_restart` that follows it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from ingest.audit.registry import ROLLBACK, begins_anew
+from ingest.contract.codec import Entry
+from ingest.contract.events import Delta, Gap, Snapshot, Trade
+from tests.chaos.chronicle import Range
+from tests.chaos.losses import Finding, lost_range
+
+_FOREVER = 1 << 60
+
+
+class Part(NamedTuple):
+    """A stretch of one chapter that belongs to one of the exchange's lives; it may begin with a `series_restart`."""
+
+    life: int
+    chapter: int
+    entries: Sequence[Entry]
+
+    @property
+    def restart(self) -> Gap | None:
+        """That with which it begins."""
+        first = self.entries[0] if self.entries else None
+        return first.event if first and begins_anew(first) and isinstance(first.event, Gap) else None
+
+    @property
+    def ends(self) -> int | None:
+        """Its newest id, heard or lost; None if it has none."""
+        return max((last for _, last in self._ids), default=None)
+
+    @property
+    def begins(self) -> int | None:
+        """Its first id."""
+        return next((first for first, _ in self._ids), None)
+
+    @property
+    def rolls_back(self) -> bool:
+        """Whether Redis lost something in it."""
+        return any(isinstance(entry.event, Gap) and entry.event.reason == ROLLBACK for entry in self.entries)
+
+    @property
+    def _ids(self) -> Iterator[Range]:
+        for entry in self.entries:
+            if lost := lost_range(entry):
+                yield lost
+            elif isinstance(entry.event, Trade | Delta | Snapshot):
+                yield int(entry.s), int(entry.s)
+
+
+class Excuses(Struct, frozen=True):
+    """What need not be there: ranges of ids, by life, and lives of which nothing need be."""
+
+    ranges: Sequence[tuple[int, Range]]
+    unsaid: frozenset[int]
+
+    def of(self, life: int) -> list[Range]:
+        return [excuse for whose, excuse in self.ranges if whose == life]
+
+
+def excused(parts: Sequence[Part], life_of: Callable[[int], int], *, is_book: bool) -> Excuses:
+    """By what the stream says. `parts` have what was told for the first time; `life_of` an id is whose it is."""
+    ranges: list[tuple[int, Range]] = []
+    unsaid: set[int] = set()
+    newest: dict[int, int] = {}
+    forgot, chapter = False, 0
+    for part in parts:
+        forgot = forgot or part.rolls_back or part.chapter != chapter
+        chapter = part.chapter
+        if part.restart and part.restart.first_id:
+            first = int(part.restart.first_id)
+            ended = life_of(first - 1)
+            if ended != part.life:
+                ranges.append((ended, (first, _FOREVER)))
+            if forgot:
+                unsaid.update(range(ended + 1, part.life))
+        if part.restart and forgot and is_book and part.life in newest and part.begins is not None:
+            ranges.append((part.life, (newest[part.life] + 1, part.begins)))
+        if part.ends is not None:
+            newest[part.life] = max(part.ends, newest.get(part.life, 0))
+        forgot = forgot and part.restart is None
+    return Excuses(ranges, frozenset(unsaid - newest.keys()))
+
+
+def misplaced(parts: Sequence[Part], life_of: Callable[[int], int]) -> Iterator[Finding]:
+    """A series ends where the stream stood, and another begins. `parts` have all that stood there together."""
+    for before, part in pairwise(parts):
+        said = part.restart and part.restart.first_id
+        if part.restart and said and life_of(int(said) - 1) == part.life:
+            yield "unfounded", f"a series is said to end before {said}, and it goes on"
+        elif part.restart and before.chapter == part.chapter and before.ends not in (None, int(said or 0) - 1):
+            yield "unfounded", f"a series that ended at {before.ends} is said to be missing from {said} on"

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 from typing import Annotated
 
@@ -10,9 +11,11 @@ import typer
 from msgspec import structs
 from redis.asyncio import Redis
 
-from consumers.commands.given import WRONG_SETTINGS, look_on, settings
+from consumers import stored
+from consumers.commands.given import FAILED, WRONG_SETTINGS, ask, look_on, settings
 from consumers.partition import ACCOUNT_PARTS
 from consumers.reader import Reader
+from consumers.services import rebuilding
 from consumers.services import service as services
 from consumers.services.bot import Bot
 from consumers.services.fees import fees
@@ -47,12 +50,18 @@ def bot(
 
 
 @app.command()
-def position() -> None:
+def position(
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="First put what all fills add up to in the place of what is kept")
+    ] = False,
+) -> None:
     """Keep what each account holds, and what it is worth.
 
     Reads fills and tickers; writes positions, and a hash for each of them.
     """
     given = settings()
+    if rebuild:
+        ask(given, lambda redis: _rebuild(redis, given))
     serve(lambda redis: Positions(redis, given.group or "position"), given)
 
 
@@ -86,6 +95,18 @@ def order() -> None:
     given = settings()
     venue = Paper(fees(given.fees), given.latency_ms * 1_000_000)
     serve(lambda redis: Orders(redis, given.group or "order", venue=venue), given)
+
+
+async def _rebuild(redis: Redis, given: ConsumerSettings) -> None:
+    for key in await stored.streams(redis):
+        wanted = key.exchange in (given.exchanges or (key.exchange,)) and key.symbol in (given.symbols or (key.symbol,))
+        if key.channel != "fills" or not wanted:
+            continue
+        rebuilt = await rebuilding.rebuild(redis, key, time.time_ns())
+        if rebuilt.missing:
+            end(f"{key}: {rebuilt.missing} fills are gone; nothing was changed, what is kept knows more", FAILED)
+        said = f"changed: {', '.join(rebuilt.changed)}" if rebuilt.changed else "to the last digit as it was"
+        typer.echo(f"{key.exchange} {key.symbol}: {rebuilt.fills} fills of {rebuilt.accounts} accounts, {said}")
 
 
 def serve(make: Callable[[Redis], Service], given: ConsumerSettings) -> None:

@@ -7,15 +7,14 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from consumers import stored
 from consumers.delivery import Delivery
 from consumers.latest import latest_ticker
 from consumers.partition import Partition
 from consumers.services.exposure import Account, Exposure
-from consumers.services.held import from_fields
 from consumers.services.kept import Kept
 from consumers.services.killing import is_killed, while_not_killed
 from consumers.services.limits import KILLED, Limits, Look, objection
+from consumers.services.rebuilding import opened
 from consumers.services.venue import Ticket
 from ingest.contract import instruments, keys
 from ingest.contract.events import Event, Fill, Intent, Order, Status
@@ -119,20 +118,9 @@ class Risk:
 
     async def _held(self, key: StreamKey) -> Exposure:
         """What the position service has come to: a risk service may be the younger one."""
-        exposure, ours = Exposure(), ":" + key.symbol.replace("/", "-")
-        for name in await stored.members(self._redis, keys.positions(key.exchange)):
-            fields = await stored.fields(self._redis, name) if name.endswith(ours) else {}
-            if not fields:
-                continue
-            held, account = from_fields(fields), fields[b"account"].decode()
-            exposure = replace(
-                exposure,
-                accounts={**exposure.accounts, account: Account(position=held.position.quantity)},
-                missing=max(exposure.missing, held.missing),
-            )
-            if held.fills_g != exposure.fills_g or held.fills_n > exposure.fills_n:
-                exposure = replace(exposure, fills_g=held.fills_g, fills_n=held.fills_n)
-        return exposure
+        ledger = await opened(self._redis, StreamKey(key.exchange, "fills", key.symbol))
+        accounts = {name: Account(position=held.position.quantity) for name, held in ledger.accounts.items()}
+        return Exposure(accounts, fills_g=ledger.g, fills_n=ledger.n, missing=ledger.missing)
 
 
 def _unknown(key: StreamKey, fill: Fill) -> Event:

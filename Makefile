@@ -49,8 +49,9 @@ SEEDS ?= 1 2 3
 SECONDS_OF_CHAOS ?= 60
 
 .PHONY: soak
-soak: $(READY)  ## Ten minutes of an exchange that misbehaves every five seconds, ten symbols: SECONDS=60 make soak
-	@$(BIN)/python -m tests.chaos.soak --seconds $(SECONDS_OF_SOAK)
+soak: $(READY)  ## Ten minutes of exchanges that misbehave every five seconds: SECONDS=60 EXCHANGES=binance make soak
+	@$(BIN)/python -m tests.chaos.soak --seconds $(SECONDS_OF_SOAK) $(EXCHANGES_OF_SOAK)
+EXCHANGES_OF_SOAK = $(if $(filter environment command line,$(origin EXCHANGES)),--exchanges "$(EXCHANGES)")
 SECONDS_OF_SOAK = $(if $(filter environment command line,$(origin SECONDS)),$(SECONDS),600)
 
 .PHONY: up

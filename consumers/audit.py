@@ -26,7 +26,7 @@ class Account(Struct, frozen=True, kw_only=True):
     dead: int
     """Put among the dead letters."""
     letters: int
-    """Of these, still there: not redriven, and not dropped."""
+    """Still there, neither redriven nor dropped; also of a stream of that name that was deleted since."""
     pending: int
     """Given to a reader, and neither of these yet."""
     unread: int
@@ -45,8 +45,7 @@ class Account(Struct, frozen=True, kw_only=True):
     @property
     def unaccounted(self) -> int:
         """Entries that nothing explains. Those trimmed before the group came, or unread, may be as many as trimmed."""
-        stray = max(0, self.letters - self.dead)
-        return max(-self.rest, self.rest - self.trimmed, 0) + self.twice + stray
+        return max(-self.rest, self.rest - self.trimmed, 0) + self.twice
 
     @property
     def verdict(self) -> str:

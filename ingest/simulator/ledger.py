@@ -48,6 +48,16 @@ class Change(_Record, frozen=True):
     asks: Levels
 
 
+class Whole(_Record, frozen=True):
+    """A book as it stood right before the event `s`. It is none itself: whoever follows the changes begins there.
+
+    There is one before the first change of each book, and another once ids have begun anew.
+    """
+
+    bids: Levels
+    asks: Levels
+
+
 class Ticker(_Record, frozen=True):
     """What one source says, which is a part of what the bus says."""
 
@@ -91,7 +101,7 @@ class Struck(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="str
 
 
 Event = Record | Change
-Entry = Event | Struck
+Entry = Event | Struck | Whole
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Entry] = msgspec.json.Decoder(Entry)
@@ -118,20 +128,21 @@ class Ledger:
 
 def read(path: Path) -> Iterator[Record]:
     """All that was emitted under names, in order; a torn last line is left out. Raises OSError, ValueError."""
-    return (entry for entry in _entries(path) if not isinstance(entry, Change | Struck))
+    return (entry for entry in everything(path) if not isinstance(entry, Change | Struck | Whole))
 
 
 def changes(path: Path) -> Iterator[Change]:
     """The changes of books without names. Raises OSError, ValueError."""
-    return (entry for entry in _entries(path) if isinstance(entry, Change))
+    return (entry for entry in everything(path) if isinstance(entry, Change))
 
 
 def struck(path: Path) -> Iterator[Struck]:
     """The faults that were played, and which event each hit. Raises OSError, ValueError."""
-    return (entry for entry in _entries(path) if isinstance(entry, Struck))
+    return (entry for entry in everything(path) if isinstance(entry, Struck))
 
 
-def _entries(path: Path) -> Iterator[Entry]:
+def everything(path: Path) -> Iterator[Entry]:
+    """All lines, in order; a torn last one is left out. Raises OSError, ValueError."""
     with path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.endswith(b"\n"):

@@ -24,6 +24,7 @@ from ingest.simulator.listings import listing
 from ingest.simulator.market import Market
 from ingest.simulator.peer import Peer
 from ingest.simulator.venue import Answer, Venue
+from ingest.simulator.wholes import Wholes
 from ingest.tasks import pause
 
 _STEP_SECONDS = 0.005
@@ -43,9 +44,11 @@ class SimulatedExchange:
     trading: asyncio.Task[None]
     """Moves the market; should it end before it is told to, the exchange is dead."""
 
-    def __init__(self, venue: Venue, ledger: Ledger | None) -> None:
+    def __init__(self, venue: Venue, ledger: Ledger | None = None, wholes: Wholes | None = None) -> None:
+        """What is said goes into the `ledger` first, with the whole books that `wholes` notes."""
         self._venue = venue
         self._ledger = ledger
+        self._wholes = wholes
         self._peers: set[Peer] = set()
         self.stopping = asyncio.Event()
 
@@ -127,9 +130,11 @@ class SimulatedExchange:
                 self._venue.skip(now_ns - done_ns)
                 done_ns = now_ns
             done_ns = min(now_ns, done_ns + _SLICE_NS)
-            entries = self._venue.advance(done_ns)
-            if self._ledger:
-                self._ledger.write(entries)
+            if self._ledger and self._wholes:
+                self._wholes.look()
+                self._ledger.write([*self._wholes.among(self._venue.advance(done_ns))])
+            else:
+                self._venue.advance(done_ns)
             for peer in self._peers:
                 peer.hand_over()
             await asyncio.sleep(_STEP_SECONDS if done_ns == now_ns else 0)
@@ -160,7 +165,7 @@ async def simulated(
         venue.strike(fault)
     with contextlib.ExitStack() as files:
         book = files.enter_context(Ledger(ledger)) if ledger else None
-        running = SimulatedExchange(venue, book)
+        running = SimulatedExchange(venue, book, Wholes(exchange, market))
         async with opened(running, port, host):
             yield running
 

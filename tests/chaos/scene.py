@@ -24,7 +24,7 @@ from tests.chaos.link import Link
 _FLOWS_WITHIN_S = 60
 _SETTLES_WITHIN_S = 75  # an exchange that was asked too much may not answer for a minute
 # Impatient, so that a run sees many lives of a connection; and with little room, so that it sees disks at work.
-_IMPATIENT = {
+IMPATIENT = {
     "INGEST_BUFFER_EVENTS": "300",
     "INGEST_SPILL_BYTES": str(1 << 20),
     "INGEST_TIMEOUT_S": "3",
@@ -220,7 +220,7 @@ async def staged(setting: Setting, folder: Path) -> AsyncIterator[Scene]:
 def _told(setting: Setting, redis_port: int, exchange_port: int, spill: Path) -> dict[str, str]:
     mode = {"INGEST_SHARD_MODE": "mirror"} if setting.workers > 1 else {}
     return {
-        **_IMPATIENT,
+        **IMPATIENT,
         **mode,
         "INGEST_EXCHANGE": "binance",
         "INGEST_SYMBOLS": ",".join(setting.symbols),

@@ -159,7 +159,7 @@ class Binance:
 
     def _second(self, listed: Listed, now_ns: int) -> None:
         for interval, bar in listed.pair.bars.roll(now_ns):
-            if listed.kline_streams[interval] in self._streams.hearers:
+            if listed.kline_streams[interval] in self._streams.followed:
                 self._say(listed.kline_streams[interval], listed.kline(interval, bar, now_ns, closed=True))
         if listed.ticker_stream in self._streams.hearers:
             self._say(listed.ticker_stream, listed.ticker(now_ns))

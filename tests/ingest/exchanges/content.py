@@ -81,6 +81,7 @@ class _Reader:
         found = self._truth.find(self._book, max(self._at, 0))
         if found is None and self._astray:
             return
+        if found is None:
             yield f"snapshot {s} was never the exchange's book behind {self._at}"
         elif found > self._at and not self.told:
             yield f"snapshot {s} leaves out {found - self._at} states, and nothing tells of that"
@@ -108,16 +109,16 @@ class _Reader:
 
 
 class _History:
-    """The exchange's book, cut, each time that it was another; where it is not cut, after each change."""
+    """The exchange's book, cut, each time that it was another; where it is not cut, after each change. As digests."""
 
     def __init__(self, start: Depth, changes: Iterable[Change], hit: Hits, depth: int) -> None:
         whole: Cut = (_numbers(start.bids.items()), _numbers(start.asks.items()))
-        self.states = [_cut(whole, depth)]
+        self.states = [_digest(_cut(whole, depth))]
         self._kept_back: set[int] = set()
         self._late: set[int] = set()
         for change in changes:
             whole = _applied(whole, change, _WHOLE)
-            now = _cut(whole, depth)
+            now = _digest(_cut(whole, depth))
             if now != self.states[-1] or depth == _WHOLE:
                 self.states.append(now)
             if change.s in hit.kept_back:
@@ -127,16 +128,18 @@ class _History:
 
     def find(self, book: Cut, first: int) -> int | None:
         """When it was this, at the earliest from `first` on."""
-        return next((i for i in range(first, len(self.states)) if self.states[i] == book), None)
+        digest = _digest(book)
+        return next((i for i in range(first, len(self.states)) if self.states[i] == digest), None)
 
     def next(self, book: Cut, at: int) -> int | None:
         """Where it stands if behind `at` it was this next, but for what was kept back or is late."""
+        digest = _digest(book)
         for i in range(at + 1, len(self.states)):
-            if self.states[i] == book:
+            if self.states[i] == digest:
                 return i
             if i not in self._kept_back and self.states[i] != self.states[at]:
                 break
-        return at if at - 1 in self._late and self.states[at - 1] == book else None
+        return at if at - 1 in self._late and self.states[at - 1] == digest else None
 
     def strays(self, at: int) -> bool:
         """Whether what comes next was kept back."""
@@ -151,6 +154,11 @@ def _applied(book: Cut, change: Snapshot | Delta | Change, depth: int) -> Cut:
     sides = [{**side, **_numbers(levels)} for side, levels in zip(book, (change.bids, change.asks), strict=True)]
     bids, asks = ({price: amount for price, amount in side.items() if amount} for side in sides)
     return _cut((bids, asks), depth)
+
+
+def _digest(book: Cut) -> int:
+    bids, asks = book
+    return hash((frozenset(bids.items()), frozenset(asks.items())))
 
 
 def _cut(book: Cut, depth: int) -> Cut:

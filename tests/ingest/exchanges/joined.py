@@ -3,16 +3,13 @@
 What `ingest.connection` does with sockets and Redis is done here with lists: time flies, the same every time.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from urllib.parse import urlencode
 
-from msgspec import Struct, structs
-
 from ingest.contract.codec import Entry, decode
 from ingest.contract.events import Event, Gap, Status
-from ingest.contract.keys import StreamKey, parse_key
+from ingest.contract.keys import StreamKey
 from ingest.exchanges.exchange import (
     Conversation,
     Exchange,
@@ -31,14 +28,13 @@ from ingest.exchanges.known_ticker import Mark
 from ingest.simulator.dialects import DIALECTS
 from ingest.simulator.disturbed import Disturbed
 from ingest.simulator.faults import parse
-from ingest.simulator.ledger import Change, Delta, Struck
-from ingest.simulator.ledger import Event as Emitted
 from ingest.simulator.listings import listing
 from ingest.simulator.market import Market
 from ingest.simulator.venue import Close, Session
+from ingest.simulator.wholes import Wholes
 from tests.chaos.chronicle import Chapter, Past, RawEntry
-from tests.chaos.exchange import Depth
 from tests.ingest.contract.model import Server
+from tests.ingest.exchanges.lives import Lives
 
 SECOND = 1_000_000_000
 START_NS = 1_795_335_330 * SECOND
@@ -49,14 +45,6 @@ _ANSWERED_WITHIN_S = 10
 
 _Errand = Fetch | Locate | tuple[str, bytes | FetchFailed]
 """A question to be asked, or the answer to one."""
-
-
-class Life(Struct):
-    """What the exchange emitted while its ids went up."""
-
-    emitted: dict[str, list[Emitted]]
-    depths: dict[str, Depth]
-    """Of each book, as it was right after its first changes were emitted; where these have no ids, right before."""
 
 
 class Joined:
@@ -79,8 +67,9 @@ class Joined:
             self.venue.strike(parse(fault))
         self.now_ns = START_NS
         self.bus = Server()
-        self.lives = [Life(defaultdict(list), {})]
-        self.struck: list[Struck] = []
+        self._lives = Lives()
+        self._wholes = Wholes(exchange.name, self.market)
+        self.lives, self.struck = self._lives.lives, self._lives.struck
         self.skipped: list[SkipFrame] = []
         self.notices: list[Notice] = []
         self.endings: list[str] = []
@@ -159,33 +148,9 @@ class Joined:
         return body, answer.after_s
 
     def _record(self) -> None:
-        life = self.lives[-1]
-        books = [str(key) for key in self.keys if key.channel == "orderbook" and str(key) not in life.depths]
-        before = {key: self._depth(key) for key in books}
-        for entry in self.venue.advance(self.now_ns):
-            life = self.lives[-1]
-            if isinstance(entry, Struck):
-                self.struck.append(entry)
-                if entry.fault.startswith("series"):
-                    self.lives.append(Life(defaultdict(list), {}))
-                    before = {}
-            else:
-                life.emitted[entry.key].append(entry)
-                if isinstance(entry, Change) and entry.key not in life.depths:
-                    life.depths[entry.key] = before.get(entry.key) or self._depth(entry.key)
-        for key, emitted in life.emitted.items():
-            if isinstance(emitted[-1], Delta) and key not in life.depths:
-                # The ids of what is told need not be those that the market counts by.
-                life.depths[key] = structs.replace(self._depth(key), last_id=int(emitted[-1].s))
-
-    def _depth(self, key: str) -> Depth:
-        pair = next(pair for pair in self.market.pairs if pair.listing.symbol == parse_key(key).symbol)
-        price, amount = pair.listing.price, pair.listing.amount
-        bids, asks = (
-            {price(ticks): amount(lots) for ticks, lots in side.levels(len(side))}
-            for side in (pair.book.bids, pair.book.asks)
-        )
-        return Depth(pair.book.update_id, bids, asks)
+        self._wholes.look()
+        for entry in self._wholes.among(self.venue.advance(self.now_ns)):
+            self._lives.note(entry)
 
 
 class _Line:

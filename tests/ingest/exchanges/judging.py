@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import structs
 
@@ -15,31 +15,23 @@ from ingest.contract.keys import StreamKey
 from ingest.simulator import ledger
 from ingest.simulator.ledger import Candle, Change, Struck
 from tests.chaos.chronicle import Past
-from tests.chaos.exchange import Depth, Truth, unsent
+from tests.chaos.exchange import Truth, unsent
 from tests.chaos.losses import Finding
 from tests.chaos.oracle import Verdict, judge
 from tests.ingest.exchanges.content import book_by_content, hits
 from tests.ingest.exchanges.facts import FACTS
 from tests.ingest.exchanges.joined import SECOND, Joined
-
-
-class Said(NamedTuple):
-    """What an exchange emitted of one stream while its ids went up."""
-
-    emitted: Sequence[ledger.Event]
-    depth: Depth | None = None
-    """Of a book, as it was before the first change, or soon after it."""
+from tests.ingest.exchanges.lives import Life
 
 
 def verdict(joined: Joined, key: StreamKey) -> Verdict:
     """On one stream of a run."""
-    lives = [Said(life.emitted[str(key)], life.depths.get(str(key))) for life in joined.lives]
     closed = _closed(joined, key) if key.interval else ()
-    return judged(key, joined.past(key.channel, key.symbol), lives, joined.struck, closed)
+    return judged(key, joined.past(key.channel, key.symbol), joined.lives, joined.struck, closed)
 
 
 def judged(
-    key: StreamKey, past: Past, lives: Sequence[Said], struck: Sequence[Struck], closed: Sequence[Candle] = ()
+    key: StreamKey, past: Past, lives: Sequence[Life], struck: Sequence[Struck], closed: Sequence[Candle] = ()
 ) -> Verdict:
     """On what stands in a stream. `closed` are the candles that can be expected by now.
 
@@ -47,22 +39,24 @@ def judged(
     """
     facts = FACTS[key.exchange]
     entries = [decode(*raw) for chapter in past.chapters for raw in chapter.entries]
-    emitted = [*chain.from_iterable(life.emitted for life in lives)]
+    said = [life.emitted[str(key)] for life in lives]
+    depths = [life.depths.get(str(key)) for life in lives]
+    emitted = [*chain.from_iterable(said)]
     missed = unsent(struck)[str(key)]
     if changes := [event for event in emitted if isinstance(event, Change)]:
-        assert lives[0].depth is not None
-        words = book_by_content(entries, lives[0].depth, changes, hits(struck, str(key)), proves=facts.proves_books)
+        assert depths[0] is not None
+        words = book_by_content(entries, depths[0], changes, hits(struck, str(key)), proves=facts.proves_books)
         return _verdict(key, emitted, entries, [("wrong", each) for each in words])
     if key.channel == "trades" and not facts.numbers_trades:
         return _verdict(key, emitted, entries, [*trades_by_time(entries, emitted)])
     if key.interval and facts.closes_as_heard:
         last = _heard_last(emitted, missed)
-        lives = [Said(_as_heard(life.emitted, last, entries)) for life in lives]
+        said = [_as_heard(events, last, entries) for events in said]
         closed = _as_heard(closed, last, entries)
     names = _Names(entries if key.channel == "ticker" and facts.coarse_tickers else ())
-    named = [[structs.replace(event, s=names.of(event.s)) for event in life.emitted] for life in lives]
+    named = [[structs.replace(event, s=names.of(event.s)) for event in events] for events in said]
     missed = {names.of(s) for s in missed}
-    truths = [Truth(events, life.depth, (), missed) for events, life in zip(named, lives, strict=True)]
+    truths = [Truth(events, depth, (), missed) for events, depth in zip(named, depths, strict=True)]
     truths[0] = structs.replace(truths[0], candles=closed)
     return judge(str(key), past, truths)
 

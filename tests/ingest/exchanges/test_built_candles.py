@@ -258,19 +258,6 @@ def test_a_candle_says_all_that_its_trades_tell():
     assert said == Event(key("1m"), f"{BEGIN_NS}.closed", body, "candle", first)
 
 
-def test_weeks_begin_on_monday_and_all_else_with_the_epoch():
-    at_ms = 1_795_335_330_200  # a Sunday, 2026-11-22T08:15:30.2Z
-    opens = {interval: begin_of(interval, at_ms) // 1000 for interval in ("1s", "1m", "15m", "6h", "1d", "1w")}
-    assert opens == {
-        "1s": 1_795_335_330,
-        "1m": 1_795_335_300,
-        "15m": 1_795_335_300,
-        "6h": 1_795_327_200,
-        "1d": 1_795_305_600,
-        "1w": 1_794_787_200,
-    }
-
-
 def test_an_interval_that_is_asked_for_later_is_whole_from_the_first_one_too():
     made = TradeCandles()
     made.add(key("1s"), Session("x"), None, None, BEGIN_NS)

@@ -241,7 +241,7 @@ def test_an_unknown_symbol_is_accepted_and_silent():
     assert heard(asking) == [{"result": None, "id": 1}]
 
 
-def test_trades_and_deltas_are_recorded_for_ever_tickers_and_candles_only_when_heard():
+def test_trades_deltas_and_closed_candles_are_recorded_for_ever_the_rest_only_when_heard():
     live = exchange()
     names = "btcusdt@trade/btcusdt@depth@100ms/btcusdt@ticker/btcusdt@bookTicker/btcusdt@kline_1s"
     before = live.advance(START_NS + SECOND_NS)
@@ -251,7 +251,8 @@ def test_trades_and_deltas_are_recorded_for_ever_tickers_and_candles_only_when_h
     session.leave()
     after = live.advance(START_NS + 3 * SECOND_NS)
     kinds = [{type(record).__name__ for record in records} for records in (before, during, after)]
-    assert kinds == [set(), {"Trade", "Delta", "Ticker", "Candle"}, {"Trade", "Delta"}]
+    assert kinds == [set(), {"Trade", "Delta", "Ticker", "Candle"}, {"Trade", "Delta", "Candle"}]
+    assert {record.closed for record in after if isinstance(record, ledger.Candle)} == {True}
     assert (len(during), heard(session)) == (told, [])
 
 

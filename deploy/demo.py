@@ -1,4 +1,4 @@
-"""A whole bus on one machine: Redis, an exchange (simulated or real), a worker, three services, a live table."""
+"""A whole bus on one machine: Redis, an exchange (simulated or real), a worker, four services, a live table."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ from deploy.processes import Process
 _SETTLED_WITHIN_S = 15
 _NEWS = 4
 RATE = "500"
-SERVICES = ("bot", "order", "position")
+SERVICES = ("bot", "risk", "order", "position")
 
 Source = str
 """`live`, `simulated`, or the folder of a recording."""

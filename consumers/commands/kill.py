@@ -33,6 +33,6 @@ def kill(
 
     async def go(redis: Redis) -> None:
         is_on = await killing.switch(redis, named, on=switch is Switch.ON)
-        typer.echo(f"the kill switch is on at: {', '.join(is_on) or 'no exchange'}")
+        typer.echo(f"the kill switch is on {', '.join(f'at {each}' for each in is_on) or 'nowhere'}")
 
     ask(settings(), go)

@@ -26,7 +26,7 @@ TABLE: Mapping[str, Fees] = MappingProxyType(
     {
         "binance": _fees("0.001", "0.001"),  # https://www.binance.com/en/fee/trading
         "bybit": _fees("0.001", "0.001"),  # https://www.bybit.com/en/help-center/article/Trading-Fee-Structure
-        "coinbase": _fees("0.006", "0.012"),  # https://help.coinbase.com/en/exchange/trading-and-funding/exchange-fees
+        "coinbase": _fees("0.004", "0.006"),  # https://help.coinbase.com/en/exchange/trading-and-funding/exchange-fees
         "kraken": _fees("0.0025", "0.004"),  # https://www.kraken.com/features/fee-schedule
         "okx": _fees("0.0008", "0.001"),  # https://www.okx.com/fees
     }

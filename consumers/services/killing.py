@@ -11,15 +11,16 @@ from ingest.contract import keys
 
 
 async def switch(redis: Redis, exchanges: Sequence[str], *, on: bool) -> list[str]:
-    """Switch it at these exchanges, or at all there are and will be; which ones it is on at now."""
+    """Switch it at these exchanges, or at all there are and will be (`*`); where it is on now."""
     names = [keys.kill(exchange) for exchange in exchanges or await stored.members(redis, keys.EXCHANGES)]
     names += [] if exchanges else [keys.KILL]
     pipe = redis.pipeline(transaction=True)
     for name in names:
         pipe.set(name, "on") if on else pipe.delete(name)
     await pipe.execute()
-    known = await stored.members(redis, keys.EXCHANGES)
-    return [each for each in sorted({*known, *exchanges}) if await redis.exists(keys.kill(each))]
+    known = {*await stored.members(redis, keys.EXCHANGES), *exchanges}
+    everywhere = ["*"] if await redis.exists(keys.KILL) else []
+    return everywhere + [each for each in sorted(known) if await redis.exists(keys.kill(each))]
 
 
 def while_not_killed(exchange: str) -> tuple[Command, ...]:

@@ -142,7 +142,7 @@ async def test_switched_on_everywhere_it_is_so_at_exchanges_that_come_later(redi
     await redis.hset(keys.instruments("binance"), "BTC/USDT", instruments.encode(LISTED))
     await append(redis, [ticker(1, last="100")])
     await deliver(redis, risk(redis), intent("i"))
-    assert (there, await said(redis)) == ([], ([], [("i", "the kill switch is on")]))
+    assert (there, await said(redis)) == (["*"], ([], [("i", "the kill switch is on")]))
 
 
 async def test_an_error_of_redis_that_is_not_the_switch_is_no_refusal(market):

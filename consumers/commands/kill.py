@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from redis.asyncio import Redis
 
-from consumers.commands.given import WRONG_SETTINGS, ask, settings
+from consumers.commands.given import FAILED, WRONG_SETTINGS, ask, settings
 from consumers.services import killing
 from ingest.contract.keys import BadName, check_name
 from ingest.process import end
@@ -32,7 +32,10 @@ def kill(
         end(str(bad), WRONG_SETTINGS)
 
     async def go(redis: Redis) -> None:
-        is_on = await killing.switch(redis, named, on=switch is Switch.ON)
+        try:
+            is_on = await killing.switch(redis, named, on=switch is Switch.ON)
+        except killing.NoSuchExchange as strange:
+            end(str(strange), FAILED)
         typer.echo(f"the kill switch is on {', '.join(f'at {each}' for each in is_on) or 'nowhere'}")
 
     ask(settings(), go)

@@ -20,6 +20,7 @@ from consumers.services.position import Positions
 from consumers.services.risk import Risk
 from consumers.services.service import run
 from consumers.services.strategy import Wish
+from deploy.processes import Process
 from ingest.contract import instruments, keys
 from tests.consumers.cutting import cutting
 from tests.consumers.services import scene
@@ -157,6 +158,44 @@ async def test_services_that_die_one_after_another_lose_and_double_nothing(marke
                 await eventually(lambda: settled(market), within_seconds=60)
     seen, wrong = await found(market)
     assert (wrong, sum(each.channel == "intents" for each in seen)) == ([], 60)
+
+
+async def test_processes_that_are_killed_lose_and_double_nothing(market, redis_server, tmp_path):
+    dice, number = random.Random(4), 0
+    env = {
+        "CONSUMER_REDIS_URL": redis_server.url,
+        "CONSUMER_LEASE_MS": "500",
+        "CONSUMER_BLOCK_MS": "20",
+        "CONSUMER_MAX_POSITION": f"{BTC}:{MOST}",
+        "CONSUMER_MAX_ORDERS_PER_S": "1000",
+        "CONSUMER_PRICE_BAND": "0.5",
+        "CONSUMER_PRICE_AGE_MS": "600000",
+    }
+    alive = {name: Process(name, tmp_path, "consumers", "run", name, env=env) for name in SERVICES}
+    try:
+        for _ in range(4):
+            await play(market, dice, number, 20)
+            number += 20
+            before = await market.xlen(str(scene.key("orders")))
+            await eventually(lambda before=before: _grows(market, before), within_seconds=60)
+            name = dice.choice(sorted(alive))
+            _kill(alive[name])
+            alive[name] = Process(name, tmp_path, "consumers", "run", name, env=env)
+        await eventually(lambda: settled(market), within_seconds=120)
+    finally:
+        for process in alive.values():
+            process.end()
+    seen, wrong = await found(market)
+    assert (wrong, sum(each.channel == "intents" for each in seen)) == ([], number)
+
+
+def _kill(process):
+    process._process.kill()
+    process._process.wait()
+
+
+async def _grows(redis, before):
+    return await redis.xlen(str(scene.key("orders"))) > before
 
 
 class Buyer:

@@ -20,19 +20,19 @@ $(READY): pyproject.toml deploy/constraints.txt
 	@touch $(READY)
 
 .PHONY: demo
-demo: $(READY)  ## A whole bus on this machine: Redis, a simulated exchange, a worker, three services, a live table
+demo: $(READY)  ## A whole bus on this machine: Redis, five simulated exchanges, their workers, services, a live table
 	@$(BIN)/python -m deploy.demo
 
 .PHONY: run
-run: $(READY)  ## The same against the real exchanges: make run EXCHANGES=binance SYMBOLS=BTC/USDT,ETH/USDT
+run: $(READY)  ## The same against the real exchanges: make run EXCHANGES=kraken,okx SYMBOLS=BTC/USDT
 	@$(BIN)/python -m deploy.demo --live --exchanges "$(EXCHANGES)" --symbols "$(SYMBOLS)"
-EXCHANGES ?= binance
+EXCHANGES ?= binance,bybit,coinbase,kraken,okx
 SYMBOLS ?= BTC/USDT,ETH/USDT
 
 .PHONY: replay
 replay: $(READY)  ## The demo on recorded frames: FRAMES=folder make replay
 	@test -n "$(FRAMES)" || { echo "FRAMES names no folder: FRAMES=path make replay; it holds binance.tsv and rest/" >&2; exit 2; }
-	@$(BIN)/python -m deploy.demo --replay "$(FRAMES)" --symbols NKN/USDT,BLZ/ETH,LRC/BTC,RUNE/EUR
+	@$(BIN)/python -m deploy.demo --replay "$(FRAMES)" --exchanges binance --symbols NKN/USDT,BLZ/ETH,LRC/BTC,RUNE/EUR
 
 .PHONY: bench
 bench: $(READY)  ## Events per second and CPU per event, stage by stage, beside a straightforward line in the same run

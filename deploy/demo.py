@@ -1,4 +1,4 @@
-"""A whole bus on one machine: Redis, an exchange (simulated or real), a worker, four services, a live table."""
+"""A whole bus on one machine: Redis, exchanges (simulated or real), a worker for each, services, a live table."""
 
 import asyncio
 import contextlib
@@ -22,10 +22,12 @@ from rich.text import Text
 from consumers.console.board import Figures, collect, plain, render
 from deploy.local_redis import NoRedis, free_port, local_redis, wait_for_port
 from deploy.processes import Process
+from ingest.exchanges import EXCHANGES
 
 _SETTLED_WITHIN_S = 15
 _NEWS = 4
-RATE = "500"
+RATE = "100"
+"""Market actions a second at each simulated exchange: five of them, their workers and the services fit on two cores."""
 SERVICES = ("bot", "risk", "order", "position")
 
 Source = str
@@ -38,20 +40,27 @@ class Bus:
     """The processes of one demo, from the exchange to the services."""
 
     def __init__(self, folder: Path, redis_url: str, exchanges: tuple[str, ...], symbols: str, source: Source) -> None:
-        self.ledger = folder / "ledger.jsonl" if source == "simulated" else None
+        self.ledgers = [folder / f"{exchange}.jsonl" for exchange in exchanges] if source == "simulated" else []
         self.redis_url = redis_url
-        self._simulators: list[Process] = []
-        self._workers: list[Process] = []
+        ports = {} if source == "live" else {exchange: free_port() for exchange in exchanges}
+        said = [["--ledger", str(ledger)] for ledger in self.ledgers] or [["--replay", source] for _ in exchanges]
+        self._simulators = [
+            Process(
+                f"simulated {exchange}",
+                folder,
+                *("ingest", "simulate", exchange, "--symbols", symbols, "--rate", RATE, "--port", str(port), *record),
+                env={},
+            )
+            for (exchange, port), record in zip(ports.items(), said, strict=False)
+        ]
+        for simulator, port in zip(self._simulators, ports.values(), strict=True):
+            wait_for_port(port, simulator.alive)
+        self._workers = []
         for exchange in exchanges:
             env = {"INGEST_EXCHANGE": exchange, "INGEST_SYMBOLS": symbols, "INGEST_REDIS_URL": redis_url}
-            if source != "live":
-                port = free_port()
-                said = ["--ledger", str(self.ledger)] if self.ledger else ["--replay", source]
-                arguments = ["--symbols", symbols, "--rate", RATE, "--port", str(port), *said]
-                simulate = Process(f"simulated {exchange}", folder, "ingest", "simulate", exchange, *arguments, env={})
-                self._simulators.append(simulate)
-                wait_for_port(port, simulate.alive)
-                env |= {"INGEST_STREAM_URL": f"ws://127.0.0.1:{port}", "INGEST_REST_URL": f"http://127.0.0.1:{port}"}
+            if exchange in ports:
+                place = f"127.0.0.1:{ports[exchange]}"
+                env |= {"INGEST_STREAM_URL": f"ws://{place}", "INGEST_REST_URL": f"http://{place}"}
             self._workers.append(Process(f"{exchange} worker", folder, "ingest", "run", env=env))
         env = {"CONSUMER_REDIS_URL": redis_url}
         self._services = [Process(name, folder, "consumers", "run", name, env=env) for name in SERVICES]
@@ -80,8 +89,8 @@ class Bus:
 
 def main(
     live: Annotated[bool, typer.Option(help="Real exchanges instead of simulated ones")] = False,
-    exchanges: Annotated[str, typer.Option(help="Which ones, separated by commas")] = "binance",
-    symbols: Annotated[str, typer.Option(help="What of them, separated by commas")] = "BTC/USDT,ETH/USDT,SOL/USDT",
+    exchanges: Annotated[str, typer.Option(help="Which ones, separated by commas")] = ",".join(sorted(EXCHANGES)),
+    symbols: Annotated[str, typer.Option(help="What of them, separated by commas")] = "BTC/USDT,ETH/USDT",
     replay: Annotated[str, typer.Option(help="Recorded frames of this folder instead")] = "",
 ) -> None:
     """Run until Ctrl-C, or for SECONDS_TO_RUN."""
@@ -135,7 +144,7 @@ async def _watch(bus: Bus, redis: Redis, seconds: float, stopping: asyncio.Event
 
 async def _audit(bus: Bus) -> bool:
     """The proof, printed by the command that anybody can run; whether it balances."""
-    arguments = ["--ledger", str(bus.ledger)] if bus.ledger else []
+    arguments = [argument for ledger in bus.ledgers for argument in ("--ledger", str(ledger))]
     audit = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "ingest", "audit", *arguments, env={**os.environ, "INGEST_REDIS_URL": bus.redis_url}
     )

@@ -41,7 +41,7 @@ def complete(said):
 
 async def test_what_it_says_is_written_also_after_cuts_and_holes(redis, tmp_path):
     ledger = tmp_path / "ledger.jsonl"
-    async with simulated("bybit", symbols=SYMBOLS, rate=100, ledger=ledger) as exchange:
+    async with simulated("bybit", symbols=SYMBOLS, rate=250, ledger=ledger) as exchange:
         async with working(redis, exchange, SYMBOLS, name="bybit") as worker:
             await flows(redis)
             exchange.strike("gap:trades:BTC/USDT")
@@ -69,7 +69,7 @@ async def test_what_it_says_is_written_also_after_cuts_and_holes(redis, tmp_path
 
 async def test_a_trade_that_did_not_come_is_found_by_its_neighbours_and_comes_late(redis):
     async with (
-        simulated("bybit", symbols=SYMBOLS, rate=50) as exchange,
+        simulated("bybit", symbols=SYMBOLS, rate=150) as exchange,
         working(redis, exchange, SYMBOLS, name="bybit"),
     ):
         await flows(redis, least=80)
@@ -80,3 +80,24 @@ async def test_a_trade_that_did_not_come_is_found_by_its_neighbours_and_comes_la
 
         await eventually(late)
         assert complete(await entries(redis, TRADES))
+
+
+async def test_what_two_workers_hear_stands_there_once(redis, tmp_path):
+    ledger = tmp_path / "ledger.jsonl"
+    async with simulated("bybit", symbols=SYMBOLS, rate=250, ledger=ledger) as exchange:
+        async with (
+            working(redis, exchange, SYMBOLS, name="bybit") as one,
+            working(redis, exchange, SYMBOLS, name="bybit") as two,
+        ):
+            await flows(redis)
+            for cut in (1, 2):
+                await flows(redis, least=80 * cut)
+                await exchange.drop_all()
+                for worker in (one, two):
+                    await eventually(lambda w=worker, wanted=cut + 1: w.connections[0].counters.connects >= wanted)
+            await flows(redis, least=250)
+            exchange.stopping.set()
+            await eventually(lambda: all(w.connections[0].state != "CONNECTED" for w in (one, two)))
+    report = await audit(redis, [ledger], time.time_ns())
+    ids = [entry.s for entry in await entries(redis, TRADES) if entry.type == "trade"]
+    assert (report.balanced, len(ids)) == (True, len(set(ids)))

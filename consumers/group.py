@@ -243,7 +243,7 @@ class Group:
         return settled
 
     async def commit(self, key: StreamKey, mark: Mark, tenancy: Tenancy, commands: Sequence[Command]) -> int:
-        """1 if it was done now, 0 if before, -1 if the stream is another's."""
+        """1 if it was done now, 0 if before, -1 if the stream is another's, -2 if it is not pending."""
         names = [*self._companions(key.exchange), str(key), *(str(words[1]) for words in commands)]
         arguments: list[str | bytes | int | float] = [self.name, *tenancy, *mark]
         for words in commands:

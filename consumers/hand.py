@@ -137,7 +137,10 @@ class Hand:
             raise ValueError(f"{stream.key}: {arrival.id.decode()} is not next: there is an owner, who keeps the order")
         done = await self._group.commit(stream.key, arrival.mark, stream.tenancy, commands)
         if done < 0:
-            self._lose(stream)
+            if done == -1:
+                self._lose(stream)
+            else:
+                self.release(arrival)
             raise Taken(f"{stream.key} {arrival.id.decode()}")
         stream.exchange.figures.handled += done
         arrival.done = arrival.told = True

@@ -42,7 +42,10 @@ ROWS = (
     Row("append: events → Redis", stages.append, plain.append),
     Row("the server's limit for these calls", stages.limit),
     Row("line: WebSocket → Redis", stages.line, plain.line),
-    Row("reader: Redis → handler, acknowledged", stages.read, plain.read),
+    Row("reader: Redis → handler, shared", stages.read, plain.read),
+    Row("reader: Redis → handler, owned", stages.read_owned, plain.read),
+    Row("service: Redis → handler, owned", stages.serve),
+    Row("service: effect and ack in one step", stages.commit),
     Row("snapshot of a book", stages.snapshot),
 )
 

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 import hiredis
 
-from consumers import Reader
+from consumers import Delivery, Reader
+from consumers.partition import Partition
+from consumers.services import service as services
 from ingest.backlog import FLUSH_EVENTS
 from ingest.contract.append import SCRIPT, Batch, appended, batch
 from ingest.contract.codec import encode
@@ -108,15 +110,70 @@ async def line(scene: Scene) -> Cost:
 
 
 async def read(scene: Scene) -> Cost:
-    """Redis → a handler that does nothing: read, decoded, numbers checked, acknowledged."""
+    """Redis → a handler that does nothing: read, decoded, numbers checked, acknowledged; by competing readers."""
+    return await _read(scene, "none")
+
+
+async def read_owned(scene: Scene) -> Cost:
+    """The same by an owner: in order, under a lease, each acknowledgement fenced."""
+    return await _read(scene, "symbol")
+
+
+async def serve(scene: Scene) -> Cost:
+    """The same by a service, whose lines run side by side."""
+    return await _serve(scene, commits=False)
+
+
+async def commit(scene: Scene) -> Cost:
+    """The same, where each entry has an effect in Redis in one step with its acknowledgement."""
+    return await _serve(scene, commits=True)
+
+
+class _Counting:
+    """A service that counts."""
+
+    name = "benchmark"
+    channels = CHANNELS
+    partition: Partition = "symbol"
+
+    def __init__(self, entries: int, done: asyncio.Event, *, commits: bool) -> None:
+        self._left = entries
+        self._done = done
+        self._commits = commits
+
+    async def handle(self, delivery: Delivery) -> None:
+        if self._commits:
+            await delivery.commit(("INCR", "benchmark:{binance}"))
+        self._left -= 1
+        if not self._left:
+            self._done.set()
+
+
+async def _serve(scene: Scene, *, commits: bool) -> Cost:
+    entries = await _filled(scene)
+    done = asyncio.Event()
+    service = _Counting(entries, done, commits=commits)
+    async with measured(entries, scene.redis) as stretch:
+        async with Reader(scene.redis, group="benchmark", partition="symbol", channels=CHANNELS) as reader:
+            await services.run(service, reader, done)
+    return stretch.cost
+
+
+async def _filled(scene: Scene) -> int:
+    """Put the events into Redis; how many entries these are."""
     await append(scene)
     entries = 0
     for symbol in SYMBOLS:
         for channel in CHANNELS:
             entries += await scene.redis.xlen(f"md:{{binance}}:{channel}:{symbol.replace('/', '-')}")
+    return entries
+
+
+async def _read(scene: Scene, partition: Partition) -> Cost:
+    entries = await _filled(scene)
     got = 0
     async with measured(entries, scene.redis) as stretch:
-        async with Reader(scene.redis, group="benchmark", channels=CHANNELS) as reader:
+        async with Reader(scene.redis, group="benchmark", partition=partition, channels=CHANNELS) as reader:
             async for delivery in reader:
                 await delivery.ack()
                 got += 1

@@ -51,11 +51,12 @@ class Setting(Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...] = tuple(GROUPS)
     faults: tuple[str, ...] = tuple(FAULTS)
     streams: int = 6
-    rate: int = 250
+    rate: int = 120
     """Entries a second over all streams."""
     poison_every: int = 150
     """Of the entries of a stream, about one of so many; 0 for none."""
-    settles_within_s: float = 60
+    stands_still_s: float = 20
+    """After which nobody is waited for any more."""
     server: str | None = None
 
 
@@ -192,13 +193,19 @@ class Scene:
                 child.start()
 
     async def settles(self) -> None:
-        """Return once every group has nothing left to read and nothing pending."""
-        deadline = time.monotonic() + self.setting.settles_within_s
+        """Return once every group has nothing left to read and nothing pending, or nothing has happened for long."""
+        done, since = -1, time.monotonic()
         while left := await self._left():
-            if time.monotonic() > deadline:
-                self.troubles.append(f"not handled in time: {left[:5]}")
+            if (now := await self._done()) != done:
+                done, since = now, time.monotonic()
+            if time.monotonic() > since + self.setting.stands_still_s:
+                self.troubles.append(f"not handled: {left[:5]}")
                 return
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
+
+    async def _done(self) -> int:
+        lists = [effects(group, key) for group in self.setting.groups for key in self.producer.streams]
+        return sum([await self.redis.llen(name) for name in lists])
 
     async def _left(self) -> list[str]:
         left = []

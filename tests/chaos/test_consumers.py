@@ -15,7 +15,7 @@ lost_replies = partial(cutting, word=b"XREADGROUP", every=10)
 
 
 async def test_whatever_befalls_owners_and_competing_readers_they_keep_their_promises(tmp_path):
-    outcome = await play(Setting(seed=5, seconds=15, every_s=0.6, rate=200), tmp_path)
+    outcome = await play(Setting(seed=5, seconds=12, every_s=0.6), tmp_path)
     assert outcome.good, report(outcome)
 
 
@@ -45,13 +45,14 @@ def outcomes(tmp_path_factory) -> dict[str, Outcome]:
 
     def playing(control):
         setting = Setting(
-            seconds=6,
+            seconds=5,
             every_s=0.7,
-            processes=3,
+            processes=2,
+            rate=250,
             command=("tests.chaos.consumers_controls", control.way),
             groups=(control.way,),
             faults=("kill",) if control.fault == "kill" else (),
-            settles_within_s=5,
+            stands_still_s=3,
         )
         way = lost_replies if control.fault == "lost replies" else None
         return play(setting, tmp_path_factory.mktemp(control.way), way)

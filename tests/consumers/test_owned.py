@@ -201,6 +201,26 @@ async def test_an_effect_whose_reply_was_lost_is_not_had_again_here_either(redis
     assert (await redis.get(COUNT), await standing(redis, BTC)) == (None, (1, 1, 0))
 
 
+async def test_what_redis_has_forgotten_to_have_given_has_no_effect_before_it_comes_again(redis, monkeypatch):
+    monkeypatch.setattr("consumers.hand.REST_SECONDS", 0)
+    await put(redis, BTC, range(1, 4))
+    got = []
+    async with owner(redis) as trades:
+        async for delivery in trades:
+            got.append(delivery)
+            if len(got) == 2:
+                await redis.xgroup_setid(str(BTC), GROUP, got[0].entry.id)
+                await redis.xack(str(BTC), GROUP, await entry_id(redis, BTC, 2), await entry_id(redis, BTC, 3))
+                with pytest.raises(Taken):
+                    await delivery.commit(("INCRBY", COUNT, 100))
+            else:
+                await delivery.commit(("INCRBY", COUNT, 1))
+            if len(got) == 4:
+                break
+
+    assert (ids(got), await redis.get(COUNT), await standing(redis, BTC)) == ([1, 2, 2, 3], b"3", (3, 3, 0))
+
+
 async def test_what_is_acknowledged_while_what_is_pending_is_read_again_does_not_come_again(redis):
     await put(redis, BTC, range(1, 6))
     async with owner(redis, count=2) as trades:

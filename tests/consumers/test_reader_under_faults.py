@@ -9,6 +9,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from consumers import connect
+from consumers.delivery import Taken
 from deploy.local_redis import local_redis
 from tests.consumers.cutting import cutting
 from tests.consumers.producing import BTC, GROUP, blocked, ids, put, reader, standing
@@ -102,6 +103,51 @@ async def test_a_server_that_dies_and_returns_loses_no_entry():
 
     assert list(dict.fromkeys(ids(got))) == list(range(1, 501))
     assert position == (500, 500, 0)
+
+
+async def test_what_a_server_forgets_is_had_once_when_it_comes_again():
+    """It goes back to its last dump: entries, effects and places are forgotten together, and the entries are resent."""
+    with local_redis() as server:
+        client = connect(server.url)
+
+        async def had(last):
+            try:
+                effects = await client.lrange("effects:{binance}", 0, -1)
+            except (RedisError, OSError):
+                return False
+            return effects == [str(number).encode() for number in range(1, last + 1)]
+
+        async def resent():
+            try:
+                await put(client, BTC, range(6, 11))
+            except (RedisError, OSError):
+                return False
+            return True
+
+        async def handle(trades):
+            async for delivery in trades:
+                try:
+                    await delivery.commit(("RPUSH", "effects:{binance}", delivery.entry.s))
+                except (RedisError, OSError, Taken):
+                    delivery.release()
+
+        await put(client, BTC, range(1, 6))
+        async with reader(client, partition="symbol", lease_ms=500) as trades:
+            handling = asyncio.create_task(handle(trades))
+            await eventually(lambda: had(5))
+            await client.save()
+            await put(client, BTC, range(6, 10))
+            await eventually(lambda: had(9))
+            server.kill()
+            server.start()
+            await eventually(resent)
+            await eventually(lambda: had(10))
+            trades.stop()
+            await handling
+        position = await standing(client, BTC)
+        await client.aclose()
+
+    assert position == (10, 10, 0)
 
 
 async def _until(client, last, count=50):

@@ -1,6 +1,9 @@
 """A market in a few lines: events for tests, put on the bus by the real script and read back as deliveries."""
 
+import contextlib
+
 from msgspec.structs import replace
+from redis.exceptions import ResponseError
 
 from consumers import stored
 from consumers.append import append
@@ -76,6 +79,9 @@ class Owner:
     async def commit(self, entry, commands):
         key, mark = entry
         await self.redis.hset(keys.shards(key.exchange, self.group.name), "0", "test 1 - -")
+        with contextlib.suppress(ResponseError):
+            await self.redis.xgroup_create(str(key), self.group.name, "0")
+        await self.group.take_back(key, [mark.id.encode()])
         done = await self.group.commit(key, mark, Tenancy("test", 0, 1), commands)
         return done == 1
 

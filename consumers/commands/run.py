@@ -39,7 +39,11 @@ def bot(
 ) -> None:
     """Show prices to a strategy, and append what it wishes as intents.
 
-    Reads the channels that the strategy has methods for; writes intents. Settings: CONSUMER_ACCOUNT.
+    Reads the channels that the strategy has methods for.
+
+    Writes intents.
+
+    Settings: CONSUMER_ACCOUNT.
     """
     given = settings()
     try:
@@ -57,7 +61,9 @@ def position(
 ) -> None:
     """Keep what each account holds, and what it is worth.
 
-    Reads fills and tickers; writes positions, and a hash for each of them.
+    Reads fills and tickers.
+
+    Writes positions, and a hash for each of them.
     """
     given = settings()
     if rebuild:
@@ -69,8 +75,11 @@ def position(
 def risk() -> None:
     """Let intents become orders, or refuse them with a reason.
 
-    Reads intents, orders and fills, the latest ticker, instruments and the kill switch; writes approved, and to orders
-    what is refused. Settings: CONSUMER_MAX_*, CONSUMER_PRICE_*.
+    Reads intents, orders, fills, tickers, instruments and the kill switch.
+
+    Writes approved, and orders that are rejected.
+
+    Settings: CONSUMER_MAX_*, CONSUMER_PRICE_*.
     """
     given = settings()
     limits = Limits(
@@ -89,8 +98,11 @@ def risk() -> None:
 def order() -> None:
     """Execute approved intents on paper, by real books and trades.
 
-    Reads approved, trades, order books and the kill switch; writes orders and fills. Settings: CONSUMER_FEES,
-    CONSUMER_LATENCY_MS.
+    Reads approved, trades, order books and the kill switch.
+
+    Writes orders and fills.
+
+    Settings: CONSUMER_FEES, CONSUMER_LATENCY_MS.
     """
     given = settings()
     venue = Paper(fees(given.fees), given.latency_ms * 1_000_000)

@@ -1,0 +1,44 @@
+"""The kill switch: while it is on, nothing becomes an order and nothing is filled. It takes effect in one step."""
+
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from consumers import stored
+from consumers.delivery import Command
+from ingest.contract import keys
+
+
+class NoSuchExchange(Exception):
+    """The bus has never heard of it: more likely a slip of the pen than one that comes later."""
+
+
+async def switch(redis: Redis, exchanges: Sequence[str], *, on: bool) -> list[str]:
+    """Switch it at these exchanges, or at all there are and will be (`*`); where it is on now.
+
+    Raises NoSuchExchange.
+    """
+    known = await stored.members(redis, keys.EXCHANGES)
+    if strange := [each for each in exchanges if each not in known]:
+        raise NoSuchExchange(f"nothing is known of {', '.join(strange)}; there are: {', '.join(known) or 'none'}")
+    names = [keys.kill(exchange) for exchange in exchanges or known] + ([] if exchanges else [keys.KILL])
+    pipe = redis.pipeline(transaction=True)
+    for name in names:
+        pipe.set(name, "on") if on else pipe.delete(name)
+    await pipe.execute()
+    everywhere = ["*"] if await redis.exists(keys.KILL) else []
+    return everywhere + [each for each in known if await redis.exists(keys.kill(each))]
+
+
+def while_not_killed(exchange: str) -> tuple[Command, ...]:
+    """Commands that Redis refuses, and with them all that stands behind them, while the switch is on.
+
+    The switch is a text, and a text has no HLEN. So whatever was committed was so before the switch was on.
+    """
+    return (("HLEN", keys.kill(exchange)),)
+
+
+def is_killed(error: ResponseError) -> bool:
+    """Whether that is why Redis refused."""
+    return "WRONGTYPE" in str(error)

@@ -6,6 +6,7 @@ them by their identities. So what was decided once is never decided anew, whatev
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Generic, TypeVar
 
 import msgspec
@@ -32,6 +33,7 @@ class Kept(Generic[State]):
         """Whether nothing was kept."""
         self._redis = redis
         self._name = name
+        self._exchange = name.partition("{")[2].partition("}")[0]
 
     @classmethod
     async def open(cls, redis: Redis, name: str, empty: State, fence: Fence | None = None) -> "Kept[State]":
@@ -69,5 +71,7 @@ class Kept(Generic[State]):
         return True
 
     async def _tell(self, out: str, events: Sequence[Event], fence: Fence | None) -> None:
-        await append(self._redis, events, fence=fence)
+        for exchange, some in groupby(events, key=lambda event: event.key.exchange):
+            # A fence is of one exchange. What goes to another one is named by what it follows from, and is there once.
+            await append(self._redis, tuple(some), fence=fence if exchange == self._exchange else None)
         await self._redis.hdel(self._name, out)

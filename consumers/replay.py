@@ -9,7 +9,7 @@ async for step in replay:
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import NamedTuple
 
 import structlog
@@ -125,7 +125,7 @@ class Replay:
         """Ask the iteration to end with what is in hand."""
         self._stopping.set()
 
-    async def __aiter__(self) -> AsyncIterator[Replayed | Live]:
+    async def __aiter__(self) -> AsyncGenerator[Replayed | Live, None]:
         patience = Patience(self._stopping)
         while not self._stopping.is_set():
             try:

@@ -1,22 +1,27 @@
-"""The bot: shows each price to a strategy and puts what it wishes on the bus as intents, each of them once."""
+"""The bot: shows entries to a strategy and puts what it wishes on the bus as intents, each of them once."""
 
 import time
-from collections.abc import Callable
-from decimal import Decimal
-from itertools import groupby
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 
 import structlog
-from msgspec import Struct, convert
 from redis.asyncio import Redis
 
-from consumers.append import append
-from consumers.book import LiveBook
 from consumers.delivery import Delivery
 from consumers.partition import Partition
-from consumers.services.accounting import plain
-from consumers.services.strategy import Hook, News, Strategy, Wish, channels, hooks
-from ingest.contract.events import Candle, Event, Intent, Trade
-from ingest.contract.keys import StreamKey, check_name, parse_symbol
+from consumers.places import parts
+from consumers.replay import Replay, Replayed
+from consumers.services.abreast import up_to
+from consumers.services.kept import Kept
+from consumers.services.seat import Notes, Seat, Terms
+from consumers.services.strategy import Strategy, channels
+from ingest.contract import keys
+from ingest.contract.codec import Entry, UnreadableEntry
+from ingest.contract.events import Event, Status
+from ingest.contract.keys import StreamKey
+
+MOST_AHEAD = 2_000
+"""Old entries that are shown in one step."""
 
 _log = structlog.get_logger()
 
@@ -24,10 +29,12 @@ _log = structlog.get_logger()
 class Bot:
     """One strategy over all symbols of the group, an object of it for each exchange and symbol.
 
-    Old entries are warm-up: the strategy sees them, what it wishes is let go. A strategy that raises gets the next
-    entry all the same; the one it failed on is logged, counted in `failures` and not shown again, since half of it
-    may be in the strategy's state.
+    A delivered entry means: there are entries up to here. All that the streams of its symbol have up to it is shown in
+    the order of their ids, the same one in which a replay has them. What the strategy remembers, how far it was shown
+    each stream, what follows, and the acknowledgement are one step of Redis.
     """
+
+    seat: type[Seat] = Seat
 
     def __init__(
         self,
@@ -38,88 +45,96 @@ class Bot:
         account: str = "paper",
         live_within_ms: int = 10_000,
         valid_ms: int = 5_000,
+        limit_s: float = 1.0,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.name = name
         self.partition: Partition = "symbol"
         self.channels = channels(strategy)
-        self.failures = 0
         self._redis = redis
-        self._strategy = strategy
-        self._account = account
-        self._live_within_ns = live_within_ms * 1_000_000
-        self._valid_ns = valid_ms * 1_000_000
+        self._terms = Terms(
+            bot=name, kind=strategy, account=account, live_within_ms=live_within_ms, valid_ms=valid_ms, limit_s=limit_s
+        )
         self._now_ns = now_ns
-        self._seats: dict[tuple[str, str], _Seat] = {}
+        self._seats: dict[str, tuple[Kept[Notes], Seat]] = {}
 
     async def handle(self, delivery: Delivery) -> None:
-        """Append what the strategy wishes upon this entry."""
-        key = delivery.key
-        seat = self._seats.get((key.exchange, key.symbol)) or self._take_a_seat(key)
-        # An attempt after a failed append must not show the strategy the same entry again.
-        if seat.decided_upon != (key, delivery.entry.id):
-            seat.intents = await self._decide(delivery, seat)
-            seat.decided_upon = (key, delivery.entry.id)
-        for _, intents in groupby(seat.intents, key=lambda event: event.key.exchange):
-            await append(self._redis, tuple(intents))
+        """Show the strategy all up to this entry, and append what it wishes."""
+        name = keys.kept(delivery.key.exchange, self.name, delivery.key.symbol)
+        kept, seat = self._seats.pop(name) if name in self._seats else await self._open(name, delivery)
+        events = [event async for event in self._shown(seat, delivery)]
+        # Whoever knows less than Redis by now is left out of the table, and opened anew.
+        if seat.notes is kept.state or await kept.commit(delivery, seat.notes, events):
+            self._seats[name] = kept, seat
 
-    async def _decide(self, delivery: Delivery, seat: "_Seat") -> tuple[Event, ...]:
-        key, event = delivery.key, delivery.event
-        complete = key.channel != "orderbook" or await seat.book.follow(self._redis, delivery.entry)
-        if not complete or not isinstance(event, News) or type(event) not in seat.hooks:
-            return ()
-        now_ns = self._now_ns()
-        try:
-            shown = seat.book.book if key.channel == "orderbook" else event
-            wishes = tuple(seat.hooks[type(event)](key, shown) or ())
-            if now_ns - _fresh_ns(event) > self._live_within_ns:
-                return ()
-            return tuple(self._intent(delivery, index, wish, now_ns) for index, wish in enumerate(wishes))
-        except Exception:  # noqa: BLE001 - a strategy is code we did not write
-            self.failures += 1
-            if self.failures.bit_count() == 1:  # the 1st, 2nd, 4th, 8th …: a strategy may fail on every entry
-                _log.exception("strategy failed", bot=self.name, stream=str(key), entry_id=delivery.entry.id)
-            return ()
+    async def _open(self, name: str, delivery: Delivery) -> tuple[Kept[Notes], Seat]:
+        """As it was left; with the book, which is not kept, as it was after the last entry that was shown."""
+        kept = await Kept.open(self._redis, name, Notes(), delivery.fence)
+        seat = self.seat(self._terms, delivery.key.exchange, delivery.key.symbol, kept.state)
+        books = [str(key) for key in seat.streams if key.channel == "orderbook"]
+        if books and seat.last:
+            async for key, entry, _ in _replayed(self._redis, books, start=seat.last, until=seat.last):
+                if seat.has(key, entry):
+                    seat.glance(key, entry)
+        return kept, seat
 
-    def _take_a_seat(self, key: StreamKey) -> "_Seat":
-        book = LiveBook(StreamKey(key.exchange, "orderbook", key.symbol))
-        seat = self._seats[key.exchange, key.symbol] = _Seat(hooks=hooks(self._strategy()), book=book)
-        return seat
+    async def _shown(self, seat: Seat, delivery: Delivery) -> AsyncIterator[Event]:
+        key, entry = delivery.key, delivery.entry
+        if not seat.has(key, entry):
+            async for event in self._warm_up(seat, entry):
+                yield event
+        if not seat.has(key, entry):
+            async for each, before in self._before(seat, key, entry):
+                for event in self._show(seat, each, before):
+                    yield event
+        for event in self._show(seat, key, entry):
+            yield event
 
-    def _intent(self, delivery: Delivery, index: int, wish: Wish, now_ns: int) -> Event:
-        key = delivery.key
-        # Of what never changes for this entry: deciding upon it again, whenever and whatever, names the same intent.
-        intent_id = f"{self.name}/{key}/{delivery.entry.s}/{index}"
-        said = {
-            "intent_id": intent_id,
-            "account": self._account,
-            "bot": self.name,
-            "side": wish.side,
-            "order_type": wish.order_type,
-            "amount": plain(Decimal(wish.amount)),
-            "price": None if wish.price is None else plain(Decimal(wish.price)),
-            "decided_ns": now_ns,
-            "valid_until_ns": now_ns + self._valid_ns,
-        }
-        target = StreamKey(
-            check_name(wish.exchange or key.exchange), "intents", parse_symbol(wish.symbol or key.symbol)
-        )
-        # Checked here, while it is one strategy's mistake: on the bus it would be an entry that nobody can read.
-        return Event(key=target, s=intent_id, body=convert(said, Intent), rule="window")
+    async def _warm_up(self, seat: Seat, entry: Entry) -> AsyncIterator[Event]:
+        """While what comes is old, show more of what is old than was asked for: it is faster."""
+        old_ms = self._now_ns() // 1_000_000 - self._terms.live_within_ms
+        if parts(entry.id)[0] > old_ms:
+            return
+        names, shown = [str(key) for key in seat.streams], 0
+        async with aclosing(_replayed(self._redis, names, seat.last or "start", str(old_ms))) as replayed:
+            async for key, old, early in replayed:
+                if early:
+                    seat.glance(key, old)
+                    continue
+                for event in self._show(seat, key, old):
+                    yield event
+                shown += 1
+                if shown == MOST_AHEAD:
+                    return
+
+    async def _before(self, seat: Seat, key: StreamKey, entry: Entry) -> AsyncIterator[tuple[StreamKey, Entry]]:
+        """What has not been shown and belongs before this entry."""
+        place = seat.place(key)
+        if len(seat.streams) == 1 and (place.g, place.n + 1) == (entry.g, entry.n):
+            return
+        async for each, before in up_to(
+            self._redis, {each: seat.place(each).id for each in seat.streams}, key, entry.id
+        ):
+            yield each, before
+
+    def _show(self, seat: Seat, key: StreamKey, entry: Entry) -> tuple[Event, ...]:
+        events = seat.show(key, entry, self._now_ns())
+        for event in events:
+            if isinstance(event.body, Status):
+                _log.error(event.body.state.replace("_", " "), bot=self.name, stream=str(key), reason=event.body.reason)
+        return events
 
 
-class _Seat(Struct):
-    """Where one object of the strategy sits: what it listens with, and the book it is shown."""
-
-    hooks: dict[type[News], Hook]
-    book: LiveBook
-    decided_upon: tuple[StreamKey, str] | None = None
-    """The last entry that it was shown, and what it wished then."""
-    intents: tuple[Event, ...] = ()
-
-
-def _fresh_ns(event: News) -> int:
-    """When the event was news: one that was backfilled was old when we received it."""
-    if isinstance(event, Trade | Candle) and event.backfilled:
-        return event.exchange_ns or 0
-    return event.received_ns
+async def _replayed(
+    redis: Redis, names: list[str], start: str, until: str
+) -> AsyncGenerator[tuple[StreamKey, Entry, bool], None]:
+    """What can be read of these streams, and whether it is a book's of before the start."""
+    async with aclosing(aiter(Replay(redis, names, start=start, until=until))) as steps:
+        async for step in steps:
+            if not isinstance(step, Replayed):
+                continue
+            try:
+                entry = step.entry()
+            except UnreadableEntry:
+                continue
+            yield step.key, entry, step.early

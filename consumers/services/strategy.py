@@ -1,17 +1,19 @@
-"""What a strategy is: a plain class that hears of prices and answers with wishes."""
+"""What a strategy is: a plain typed class that hears of prices and answers with wishes."""
 
 import importlib
+import re
 import sys
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
-from ingest.contract.events import Candle, Delta, Side, Snapshot, Ticker, Trade
+from ingest.contract.events import Candle, Delta, Side, Snapshot, Ticker, TimeInForce, Trade
 
-EXAMPLE = "consumers.services.strategies.moving_average:MovingAverage"
+EXAMPLE = "consumers.services.strategies.book_imbalance:BookImbalance"
 
 
 class Wish(Struct, frozen=True):
@@ -24,34 +26,60 @@ class Wish(Struct, frozen=True):
     """Of a limit order: the worst price to accept."""
     exchange: str | None = None
     symbol: str | None = None
+    time_in_force: TimeInForce | None = None
+
+
+class Alarm(Struct, frozen=True):
+    """To be woken after so long, by the times at which entries were received; one of the same name takes its place."""
+
+    after_ms: int
+    name: str = ""
 
 
 Strategy = Any
-"""An object with any of these methods; it gets the channels that those it has are about, and no others.
+"""A msgspec Struct whose fields are all that it remembers, with any of these methods; it gets the channels that those
+it has are about, and no others.
 
-    on_trade(key: StreamKey, trade: Trade) -> Iterable[Wish] | None
+    on_trade(key: StreamKey, trade: Trade) -> Iterable[Wish | Alarm] | None
     on_ticker(key: StreamKey, ticker: Ticker) -> …
-    on_candle(key: StreamKey, candle: Candle) -> …     of the intervals `interval`, a class attribute, "1m" by default
+    on_candle(key: StreamKey, candle: Candle) -> …     of the intervals `interval`, a ClassVar, "1m" by default
     on_book(key: StreamKey, book: Book) -> …           after each change, while the book is complete
+    on_alarm(key: StreamKey, alarm: Alarm) -> …        once it is due, before the entry that shows it
 """
 
 News = Trade | Ticker | Candle | Snapshot | Delta
 """What strategies hear of."""
 
-Hook = Callable[..., Iterable[Wish] | None]
+Hook = Callable[..., Iterable[Wish | Alarm] | None]
 
-_CHANNELS = {"on_trade": "trades", "on_ticker": "ticker", "on_candle": "candles-{interval}", "on_book": "orderbook"}
-_HOOKS: dict[type[News], str] = {
+HOOKS: dict[type[News], str] = {
     Trade: "on_trade",
     Ticker: "on_ticker",
     Candle: "on_candle",
     Snapshot: "on_book",
     Delta: "on_book",
 }
+"""The methods by the kind of event that calls for them."""
+
+_CHANNELS = {"on_trade": "trades", "on_ticker": "ticker", "on_candle": "candles-{interval}", "on_book": "orderbook"}
+_NAME = re.compile(r"[\w.-]{1,60}\Z", re.ASCII)
 
 
 class BadStrategy(ValueError):
     """A name that leads to no strategy; says why."""
+
+
+def load_strategies(names: Iterable[str], default: str) -> dict[str, type[Strategy]]:
+    """Bots by name: `NAME=module:Class`, or `module:Class` for the one called `default`. Raises BadStrategy."""
+    found: dict[str, type[Strategy]] = {}
+    for text in names:
+        bot, _, name = text.rpartition("=")
+        if (bot or default) in found:
+            raise BadStrategy(f"two bots are called {bot or default!r}: give each a name, as in fast={name}")
+        if bot and not _NAME.match(bot):
+            raise BadStrategy(f"{bot!r} can be no bot's name; expected letters, digits, '.', '_' and '-'")
+        found[bot or default] = load_strategy(name)
+    return found
 
 
 def load_strategy(name: str) -> type[Strategy]:
@@ -71,10 +99,12 @@ def load_strategy(name: str) -> type[Strategy]:
         raise BadStrategy(f"{name!r}: the module {module_name} has no class {class_name}")
     if not channels(strategy):
         raise BadStrategy(f"{name!r} hears nothing: a strategy has at least one of {', '.join(_CHANNELS)}")
+    if not issubclass(strategy, Struct):
+        raise BadStrategy(f"{name!r} is no msgspec.Struct: only what its fields remember outlives the process")
     try:
-        strategy()
+        thawed(strategy, frozen(strategy()))
     except Exception as error:
-        raise BadStrategy(f"{name!r} cannot be made without arguments: {error!r}") from error
+        raise BadStrategy(f"{name!r} cannot be made without arguments, kept and read back: {error!r}") from error
     return strategy
 
 
@@ -84,6 +114,11 @@ def channels(strategy: type[Strategy]) -> tuple[str, ...]:
     return tuple(channel.format(interval=interval) for name, channel in _CHANNELS.items() if hasattr(strategy, name))
 
 
-def hooks(strategy: Strategy) -> dict[type[News], Hook]:
-    """The methods of the object by the kind of event that calls for them."""
-    return {body: getattr(strategy, name) for body, name in _HOOKS.items() if hasattr(strategy, name)}
+def frozen(strategy: Strategy) -> bytes:
+    """All that it remembers. Raises TypeError and others of msgspec for what cannot be kept."""
+    return msgspec.msgpack.encode(strategy)
+
+
+def thawed(kind: type[Strategy], kept: bytes) -> Strategy:
+    """An object that remembers this. Raises msgspec.ValidationError, if another kind of strategy has kept it."""
+    return msgspec.msgpack.decode(kept, type=kind)

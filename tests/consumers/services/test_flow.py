@@ -7,6 +7,7 @@ import time
 from decimal import Decimal
 
 import pytest
+from msgspec import Struct
 from msgspec.structs import replace
 
 from consumers import connect
@@ -14,11 +15,11 @@ from consumers.append import append
 from consumers.reader import Reader
 from consumers.services.bot import Bot
 from consumers.services.limits import Limits
+from consumers.services.lines import run
 from consumers.services.order import Orders
 from consumers.services.paper import Paper
 from consumers.services.position import Positions
 from consumers.services.risk import Risk
-from consumers.services.service import run
 from consumers.services.strategy import Wish
 from deploy.processes import Process
 from ingest.contract import instruments, keys
@@ -198,7 +199,7 @@ async def _grows(redis, before):
     return await redis.xlen(str(scene.key("orders"))) > before
 
 
-class Buyer:
+class Buyer(Struct):
     """Buys upon each trade."""
 
     def on_trade(self, key, trade):

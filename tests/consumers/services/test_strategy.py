@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from consumers.services.strategies.moving_average import MovingAverage
-from consumers.services.strategy import EXAMPLE, BadStrategy, channels, load_strategy
+from consumers.services.strategies.book_imbalance import BookImbalance
+from consumers.services.strategy import EXAMPLE, BadStrategy, channels, load_strategies, load_strategy
 from ingest.contract.events import Ticker
 from ingest.contract.keys import StreamKey
 
 README = Path(__file__).parents[3] / "consumers" / "services" / "README.md"
 KEY = StreamKey("binance", "ticker", "BTC/USDT")
 MODULE = """
-class Candles:
+from typing import Any
+from msgspec import Struct
+
+class Candles(Struct):
     interval = "5m"
     def on_candle(self, key, candle): ...
     def on_book(self, key, book): ...
@@ -22,8 +25,15 @@ class Candles:
 class Deaf:
     def on_order(self): ...
 
-class Demanding:
-    def __init__(self, size): ...
+class Demanding(Struct):
+    size: int
+    def on_trade(self, key, trade): ...
+
+class Forgetful:
+    def on_trade(self, key, trade): ...
+
+class Unkeepable(Struct):
+    what: Any = object()
     def on_trade(self, key, trade): ...
 
 nothing = None
@@ -41,7 +51,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_the_example_is_found():
-    assert load_strategy(EXAMPLE) is MovingAverage
+    assert load_strategy(EXAMPLE) is BookImbalance
 
 
 def test_a_strategy_in_the_current_folder_gets_the_channels_of_its_methods(folder):
@@ -59,12 +69,34 @@ def test_a_strategy_in_the_current_folder_gets_the_channels_of_its_methods(folde
         ("my_strategies:Candels", "the module my_strategies has no class Candels"),
         ("my_strategies:nothing", "the module my_strategies has no class nothing"),
         ("my_strategies:Deaf", "hears nothing: a strategy has at least one of on_trade, on_ticker, on_candle, on_book"),
-        ("my_strategies:Demanding", "cannot be made without arguments: TypeError"),
+        ("my_strategies:Demanding", "cannot be made without arguments, kept and read back: TypeError"),
+        ("my_strategies:Forgetful", "is no msgspec.Struct: only what its fields remember outlives the process"),
+        ("my_strategies:Unkeepable", "cannot be made without arguments, kept and read back: TypeError"),
     ],
 )
 def test_a_name_that_leads_to_no_strategy_is_refused_with_the_reason(folder, name, reason):
     with pytest.raises(BadStrategy, match=re.escape(reason)):
         load_strategy(name)
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (
+            ["my_strategies:Candles"] * 2,
+            "two bots are called 'bot': give each a name, as in fast=my_strategies:Candles",
+        ),
+        (["a b=my_strategies:Candles"], "'a b' can be no bot's name"),
+    ],
+)
+def test_bots_whose_names_make_no_sense_are_refused(folder, names, reason):
+    with pytest.raises(BadStrategy, match=re.escape(reason)):
+        load_strategies(names, "bot")
+
+
+def test_bots_are_known_by_their_names(folder):
+    names = ["my_strategies:Candles", "fast=my_strategies:Candles"]
+    assert [*load_strategies(names, "slow")] == ["slow", "fast"]
 
 
 def test_the_strategy_in_the_readme_does_what_its_sentence_says(folder):

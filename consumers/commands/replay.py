@@ -32,8 +32,9 @@ def replay(
 
     async def show(redis: Redis, stopping: asyncio.Event) -> None:
         try:
-            pace = _pace(speed)
-            again = Replay(redis, streams, start=start, until=until, speed=pace, follow=follow, stopping=stopping)
+            again = Replay(
+                redis, streams, start=start, until=until, speed=pace(speed), follow=follow, stopping=stopping
+            )
         except ValueError as wrong:
             end(str(wrong), WRONG_SETTINGS)
         await _print(again, as_objects)
@@ -52,8 +53,8 @@ async def _print(again: Replay, as_objects: bool) -> None:
         end("no stream has such a name; `consume tail` shows which there are", FAILED)
 
 
-def _pace(text: str) -> float:
-    """Raises ValueError."""
+def pace(text: str) -> float:
+    """A speed as a person says it. Raises ValueError."""
     if text == "max":
         return MAX
     if not re.fullmatch(r"\d{1,6}(\.\d{1,3})?", text):

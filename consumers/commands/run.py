@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import structlog
@@ -12,7 +12,8 @@ from msgspec import structs
 from redis.asyncio import Redis
 
 from consumers import stored
-from consumers.commands.given import FAILED, WRONG_SETTINGS, ask, look_on, settings
+from consumers.commands.given import FAILED, WRONG_SETTINGS, AsJson, ask, look_on, settings
+from consumers.commands.rehearsing import rehearse
 from consumers.partition import ACCOUNT_PARTS
 from consumers.reader import Reader
 from consumers.services import lines, rebuilding
@@ -22,9 +23,11 @@ from consumers.services.limits import Limits, by_symbol
 from consumers.services.order import Orders
 from consumers.services.paper import Paper
 from consumers.services.position import Positions
+from consumers.services.rehearsal import Rehearsal
 from consumers.services.risk import Risk
+from consumers.services.seat import Terms
 from consumers.services.service import Service
-from consumers.services.strategy import EXAMPLE, BadStrategy, load_strategy
+from consumers.services.strategy import EXAMPLE, BadStrategy, load_strategies
 from consumers.settings import ConsumerSettings, redacted
 from consumers.watchdog import end_if_stuck
 from ingest.process import end
@@ -34,22 +37,48 @@ app = typer.Typer(help="Run a service until SIGINT or SIGTERM.", no_args_is_help
 
 @app.command()
 def bot(
-    strategy: Annotated[str, typer.Option(help="module:Class, which the current folder may hold")] = EXAMPLE,
+    strategy: Annotated[
+        list[str], typer.Option(help="[NAME=]module:Class, which the current folder may hold; again for another bot")
+    ] = [EXAMPLE],  # noqa: B006 - typer reads it
+    replay: Annotated[
+        str | None, typer.Option(help="On history from there on, and on paper: start, an id, a time (UTC), or -1h")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--to", help="Where the history ends; unless given, now")] = None,
+    speed: Annotated[
+        str, typer.Option(help="Of the history: 1 as it was written, 10 ten times as fast, or max")
+    ] = "max",
+    as_objects: AsJson = False,
 ) -> None:
-    """Show prices to a strategy, and append what it wishes as intents.
+    """Show prices to strategies, and append what they wish as intents.
 
     Reads the channels that the strategy has methods for.
 
-    Writes intents.
+    Writes intents; and in status that a strategy has failed.
 
-    Settings: CONSUMER_ACCOUNT.
+    With --replay, it reads order books and trades besides, writes nothing, and prints fills, profit and drawdown; with
+    --json everything, intents and orders, too.
+
+    Settings: CONSUMER_ACCOUNT; with --replay, CONSUMER_FEES and CONSUMER_LATENCY_MS.
     """
     given = settings()
     try:
-        kind = load_strategy(strategy)
+        kinds = load_strategies(strategy, given.group or "bot")
     except BadStrategy as bad:
         end(str(bad), WRONG_SETTINGS)
-    serve(lambda redis: Bot(redis, given.group or "bot", kind, account=given.account), given)
+    if replay is not None:
+        if len(kinds) > 1:
+            end("--replay is of one strategy at a time", WRONG_SETTINGS)
+        ((name, kind),) = kinds.items()
+        venue = Paper(fees(given.fees), given.latency_ms * 1_000_000)
+        rehearsal = Rehearsal(Terms(bot=name, kind=kind, account=given.account), venue)
+        rehearse(rehearsal, given, replay, until, speed, as_objects)
+        return
+    look_on(
+        given,
+        lambda redis, stopping: _serve(
+            [Bot(redis, name, kind, account=given.account) for name, kind in kinds.items()], redis, given, stopping
+        ),
+    )
 
 
 @app.command()
@@ -122,19 +151,21 @@ async def _rebuild(redis: Redis, given: ConsumerSettings) -> None:
 
 def serve(make: Callable[[Redis], Service], given: ConsumerSettings) -> None:
     """Run the service until SIGINT or SIGTERM."""
-    look_on(given, lambda redis, stopping: _serve(make(redis), redis, given, stopping))
+    look_on(given, lambda redis, stopping: _serve([make(redis)], redis, given, stopping))
 
 
-async def _serve(service: Service, redis: Redis, given: ConsumerSettings, stopping: asyncio.Event) -> None:
-    log = structlog.get_logger().bind(service=service.name)
-    log.info("started", redis=redacted(str(given.redis_url)), channels=" ".join(service.channels))
+async def _serve(services: Sequence[Service], redis: Redis, given: ConsumerSettings, stopping: asyncio.Event) -> None:
+    for service in services:
+        log = structlog.get_logger().bind(service=service.name)
+        log.info("started", redis=redacted(str(given.redis_url)), channels=" ".join(service.channels))
     over = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(end_if_stuck(given.time_limit_s, over))
         try:
             async with asyncio.TaskGroup() as serving:
-                for reader in _readers(redis, service, given):
-                    serving.create_task(_read(service, reader, given, stopping))
+                for service in services:
+                    for reader in _readers(redis, service, given):
+                        serving.create_task(_read(service, reader, given, stopping))
         finally:
             over.set()
 

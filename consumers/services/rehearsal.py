@@ -1,0 +1,146 @@
+"""A bot on history: the same seats, shown what was recorded, and its orders on paper. Pure."""
+
+from decimal import Decimal, localcontext
+
+from msgspec import Struct, field
+
+from consumers.book import LiveBook
+from consumers.replay import Replayed
+from consumers.services.accounting import EXACT, ZERO, Position, after, quote_of
+from consumers.services.paper import Paper
+from consumers.services.seat import Notes, Seat, Terms
+from consumers.services.strategy import News, channels
+from consumers.services.venue import Desk, Step, Ticket
+from ingest.contract.codec import Entry, UnreadableEntry
+from ingest.contract.events import Delta, Event, Fill, Intent, Order, Snapshot, Trade
+from ingest.contract.keys import StreamKey
+
+
+class Result(Struct):
+    """What has come of it in one quote currency, exact."""
+
+    pnl: Decimal = ZERO
+    """Realized and unrealized, after fees."""
+    peak: Decimal = ZERO
+    drawdown: Decimal = ZERO
+    """The most by which it fell from its peak."""
+
+    def move(self, by: Decimal) -> None:
+        """It has changed by so much."""
+        self.pnl += by
+        self.peak = max(self.peak, self.pnl)
+        self.drawdown = max(self.drawdown, self.peak - self.pnl)
+
+
+class Market(Struct):
+    """One symbol of one exchange, and what the bot has there."""
+
+    book: LiveBook
+    position: Position
+    desk: Desk = Desk()
+    waiting: list[Intent] = field(default_factory=list)
+    """Decided, and not at the exchange yet."""
+    clock_ns: int = 0
+    mark: Decimal | None = None
+    """The price of the latest trade, or the middle of the book if that is newer."""
+    pnl: Decimal = ZERO
+
+
+class Rehearsal:
+    """Show it the steps of a replay of `streams`, one by one. No limits of risk apply."""
+
+    def __init__(self, terms: Terms, venue: Paper) -> None:
+        self.markets: dict[tuple[str, str], Market] = {}
+        self.results: dict[str, Result] = {}
+        """By quote currency."""
+        self.intents = self.fills = self.rejected = 0
+        self._terms = terms
+        self._venue = venue
+        self._seats: dict[tuple[str, str], Seat] = {}
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """What the strategy hears, and what the paper exchange needs."""
+        return tuple(sorted({*channels(self._terms.kind), "orderbook", *self._venue.channels}))
+
+    def take(self, step: Replayed) -> tuple[Event, ...]:
+        """What follows: intents, orders, fills, and statuses of a strategy that fails."""
+        try:
+            entry = step.entry()
+        except UnreadableEntry:
+            return ()
+        key = step.key
+        market, seat = self._market(key), self._seat(key)
+        if key.channel == "orderbook":
+            market.book.take(entry)
+        if step.early:
+            seat.glance(key, entry)
+            return ()
+        with localcontext(EXACT):
+            heard = self._traded(key, market, entry)
+        decided = self._decided(seat.show(key, entry)) if key in seat.streams else ()
+        with localcontext(EXACT):
+            placed = self._placed(key, market)
+            self._value(market)
+        return heard + decided + placed
+
+    def _traded(self, key: StreamKey, market: Market, entry: Entry) -> tuple[Event, ...]:
+        event = entry.event
+        if isinstance(event, News):
+            market.clock_ns = max(market.clock_ns, event.received_ns)
+        if isinstance(event, Snapshot | Delta):
+            bid, ask = market.book.book.best_bid, market.book.book.best_ask
+            market.mark = (bid.price + ask.price) / 2 if market.book.live and bid and ask else market.mark
+        elif isinstance(event, Trade):
+            market.mark = Decimal(event.price)
+            return self._booked(market, self._venue.hear(market.desk, key, event, market.clock_ns))
+        return ()
+
+    def _decided(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        for event in events:
+            if isinstance(event.body, Intent):
+                self.intents += 1
+                self._market(event.key).waiting.append(event.body)
+        return events
+
+    def _placed(self, key: StreamKey, market: Market) -> tuple[Event, ...]:
+        """What has reached the exchange by now."""
+        due = [intent for intent in market.waiting if self._venue.acts_ns(intent) <= market.clock_ns]
+        market.waiting = [intent for intent in market.waiting if intent not in due]
+        events: tuple[Event, ...] = ()
+        for intent in due:
+            ticket = Ticket(key.exchange, key.symbol, intent, market.clock_ns)
+            book = market.book.book if market.book.live else None
+            events += self._booked(market, self._venue.place(market.desk, ticket, book))
+        return events
+
+    def _booked(self, market: Market, step: Step) -> tuple[Event, ...]:
+        market.desk = step.desk
+        for event in step.events:
+            if isinstance(event.body, Fill):
+                self.fills += 1
+                market.position = after(market.position, event.body)
+            elif isinstance(event.body, Order) and event.body.status in ("rejected", "expired"):
+                self.rejected += 1
+        return step.events
+
+    def _value(self, market: Market) -> None:
+        if market.mark is None or not market.position.fills:
+            return
+        pnl = market.position.realized + market.position.unrealized(market.mark)
+        if pnl != market.pnl:
+            self.results.setdefault(market.position.quote, Result()).move(pnl - market.pnl)
+            market.pnl = pnl
+
+    def _market(self, key: StreamKey) -> Market:
+        where = key.exchange, key.symbol
+        if where not in self.markets:
+            book = LiveBook(StreamKey(key.exchange, "orderbook", key.symbol))
+            self.markets[where] = Market(book=book, position=Position(quote=quote_of(key.symbol)))
+        return self.markets[where]
+
+    def _seat(self, key: StreamKey) -> Seat:
+        where = key.exchange, key.symbol
+        if where not in self._seats:
+            self._seats[where] = Seat(self._terms, key.exchange, key.symbol, Notes())
+        return self._seats[where]

@@ -1,8 +1,8 @@
 """Consumer groups over the streams: at least once to a handler, once in effect."""
 
 from consumers.book import LiveBook
-from consumers.delivery import Delivery
-from consumers.group import connect
+from consumers.client import connect
+from consumers.delivery import Delivery, Taken
 from consumers.latest import Latest, latest_ticker
 from consumers.reader import Reader
 from consumers.replay import Live, Replay, Replayed
@@ -15,6 +15,7 @@ __all__ = [
     "Reader",
     "Replay",
     "Replayed",
+    "Taken",
     "connect",
     "latest_ticker",
 ]

@@ -4,7 +4,6 @@ import contextlib
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha1
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,11 +11,11 @@ from typing import Any, NamedTuple
 import msgspec
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, OutOfMemoryError, ResponseError
+from redis.exceptions import OutOfMemoryError, ResponseError
 
-from consumers.delivery import Command, Fields, place
+from consumers.client import Row, Script, by_stream, command
+from consumers.continuity import place
+from consumers.delivery import Command
 from ingest.contract import keys
 from ingest.contract.keys import BadName, StreamKey, parse_key
 
@@ -25,9 +24,6 @@ MOST_DEAD = 10_000
 """Dead letters of one group at one exchange. What is more is left pending, and its stream waits."""
 _NAME = re.compile(r"[\w.-]{1,128}\Z")
 _log = structlog.get_logger()
-
-Row = tuple[bytes, Fields | None]
-"""An entry's id and fields; None for one that was trimmed while it was pending."""
 
 
 class Mark(NamedTuple):
@@ -71,28 +67,6 @@ class Claimed(NamedTuple):
     """Where to go on; `0-0` at the end."""
 
 
-async def command(redis: Redis, *words: str | bytes | float) -> Any:
-    """Its reply. Raises RedisError, OSError."""
-    return await redis.execute_command(*words)  # type: ignore[no-untyped-call]
-
-
-class Script:
-    """A Lua file beside this one, run by its digest and loaded where the server lacks it."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-    async def run(self, redis: Redis, names: Sequence[str], arguments: Sequence[str | bytes | float]) -> Any:
-        """Its reply. Raises RedisError."""
-        words = ("EVALSHA", self._digest, len(names), *names, *arguments)
-        try:
-            return await command(redis, *words)
-        except NoScriptError:
-            await command(redis, "SCRIPT LOAD", self._text)
-            return await command(redis, *words)
-
-
 def _text(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
@@ -105,26 +79,6 @@ _GATHER = Script(_text("gather.lua"))
 _TOUCH = Script(_text("touch.lua"))
 _TIDY = Script(_text("tidy.lua"))
 _STALE_MS = 86_400_000
-
-
-def connect(url: str) -> Redis:
-    """A client as a Reader wants it. It never tries again on its own: a reply lost so would never be missed."""
-    return Redis.from_url(url, retry=Retry(NoBackoff(), 0), protocol=2, socket_timeout=5, socket_connect_timeout=5)
-
-
-def check_client(redis: Redis, block_ms: int) -> None:
-    """Raise ValueError if a client so configured loses entries or hangs."""
-    # What it says of itself differs by version of redis-py; what its connections do is what counts.
-    connection = redis.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-    remedy = "make it with consumers.connect(url)"
-    if connection.retry.get_retries() != 0:
-        raise ValueError(
-            f"this Redis client repeats reads whose reply was lost, and what was in it is lost too; {remedy}"
-        )
-    if connection.encoder.decode_responses:
-        raise ValueError(f"this Redis client decodes replies (decode_responses), but entries are bytes; {remedy}")
-    if not connection.socket_timeout or connection.socket_timeout * 1000 <= block_ms:
-        raise ValueError(f"the client's socket_timeout must exceed block_ms={block_ms}; {remedy}")
 
 
 class Group:
@@ -311,10 +265,3 @@ class Group:
             figures = msgspec.msgpack.decode(packed, type=dict[str, int])
             if reader.startswith(f"{self.name}/".encode()) and figures["seen_ns"] < before_ns:
                 await command(self._redis, "HDEL", keys.readers(exchange), reader)
-
-
-def by_stream(reply: Any) -> Iterable[tuple[bytes, list[Row]]]:
-    """What XREAD and XREADGROUP reply, in the three forms that redis-py gives it by protocol and `legacy_responses`."""
-    if not isinstance(reply, dict):
-        return reply or ()
-    return [(name, rows[0] if rows and isinstance(rows[0], list) else rows) for name, rows in reply.items()]

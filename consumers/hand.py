@@ -9,7 +9,8 @@ from typing import cast
 import structlog
 
 from consumers import letters
-from consumers.delivery import Command, Fields, Taken, place
+from consumers.continuity import Fields, place
+from consumers.delivery import Command, Taken
 from consumers.group import Group, Part
 from consumers.sharing import Sharing
 from consumers.streams import Arrival, Doom, Exchange, Stream

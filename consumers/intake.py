@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import structlog
 
-from consumers.delivery import Continuity, Fields, place
-from consumers.group import Group, Row, Standing
+from consumers.client import Row
+from consumers.continuity import Continuity, Fields, place
+from consumers.group import Group, Standing
 from consumers.hand import Hand
 from consumers.selection import Selection
 from consumers.sharing import Sharing

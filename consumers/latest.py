@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from consumers import stored
-from consumers.delivery import Fields, place
-from consumers.group import command
+from consumers.client import command
+from consumers.continuity import Fields, place
 from consumers.patience import Patience, pause
 from consumers.patterns import Patterns
 from ingest.contract.codec import Entry, decode

@@ -10,7 +10,8 @@ from msgspec import Struct
 from redis.asyncio import Redis
 
 from consumers import stored
-from consumers.group import Group, Script
+from consumers.client import Script
+from consumers.group import Group
 from consumers.streams import Arrival, Doom
 from ingest.contract import keys
 from ingest.contract.keys import parse_key

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from msgspec import Struct, field
 
-from consumers.delivery import Continuity, Fields, place
+from consumers.continuity import Continuity, Fields, place
 from consumers.places import parts
 from ingest.contract.keys import StreamKey
 

@@ -6,7 +6,8 @@ from collections.abc import Container, Mapping, Sequence
 
 from redis.asyncio import Redis
 
-from consumers.group import Script, Tenancy
+from consumers.client import Script
+from consumers.group import Tenancy
 from consumers.partition import Partition, shard_in, shards_of
 from ingest.contract import keys, leases
 from ingest.contract.hashing import chosen

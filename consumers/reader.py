@@ -21,8 +21,10 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from consumers.delivery import Delivery, Fence, Figures
-from consumers.group import Group, check_client
+from consumers.client import check_client
+from consumers.delivery import Delivery, Fence
+from consumers.figures import Figures
+from consumers.group import Group
 from consumers.hand import Hand
 from consumers.intake import LOOK_EVERY_SECONDS, Intake
 from consumers.owned import OWNER, Owned

@@ -17,8 +17,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from consumers import stored
-from consumers.delivery import Fields, place
-from consumers.group import by_stream, check_client, command
+from consumers.client import by_stream, check_client, command
+from consumers.continuity import Fields, place
 from consumers.merging import Merge, Track
 from consumers.patience import MAX, Pace, Patience, pause
 from consumers.patterns import Patterns

@@ -4,7 +4,8 @@ import asyncio
 
 from msgspec import Struct, field
 
-from consumers.delivery import Continuity, Fields, Figures
+from consumers.continuity import Continuity, Fields
+from consumers.figures import Figures
 from consumers.group import Mark, Tenancy
 from ingest.contract.keys import StreamKey
 

@@ -42,6 +42,7 @@ from ingest.tasks import pause, unless
 _TICK_S = 0.05
 _FETCHERS = 3
 _RENEW_EVERY_S = 3_600.0
+_OF_LISTENING = ("state", "silence")
 
 log = structlog.get_logger()
 
@@ -103,10 +104,12 @@ class Connection:
         self.counters = Counters()
         self.path = plan.path
         self.streams = plan.streams
-        self.standby = replaces is not None
+        self._before = replaces
         self.renewal = ""
         """Why another is to take its place; empty while none is."""
         self.renewed_at_s: dict[StreamKey, float] = replaces.renewed_at_s if replaces else {}
+        self._seamless = False
+        """Whether nothing can be missing before what is the first of a source over this socket."""
         self._conversation: Conversation | None = None
         self._heir = ""
         self._carried = plan.streams
@@ -135,12 +138,18 @@ class Connection:
             self._positions.pop(key, None)
             if key in positions:
                 self._positions[key] = positions[key]
-            self._flow.wait_for((key,), time.time_ns())
+            self._flow.wait_for((key,), self._positions, time.time_ns())
         self.streams = streams
+
+    @property
+    def standby(self) -> bool:
+        """Whether another one speaks for its streams."""
+        return self._before is not None
 
     def take_over(self) -> None:
         """From now on it is the one that speaks for its streams."""
-        self.standby = False
+        self._seamless = self._heard_by_other()
+        self._before = None
 
     def retire(self, heir: str) -> None:
         """End in order: that one has taken over."""
@@ -187,14 +196,16 @@ class Connection:
     def _converse(self) -> Conversation:
         """A new connection is a new conversation, which goes on where the last one ended."""
         for refusal in () if self.standby else self._publisher.take_refusals(self.streams):
-            self._positions.pop(refusal.key, None)
             if refusal.last is not None:
                 self._positions[refusal.key] = refusal.last
+            elif refusal.key.channel != "ticker":  # a ticker's marks stand, if not all in the newest series
+                self._positions.pop(refusal.key, None)
         session = f"{self._session}.{self.counters.connects}"
         self._carried = self.streams
         self._told = {}
+        self._seamless = False
         self.renewal = ""
-        self._flow.begin(self.streams, time.time_ns())
+        self._flow.begin(self.streams, self._positions, time.time_ns())
         return self._exchange.converse(self.streams, self._instruments, self._positions, session)
 
     @asynccontextmanager
@@ -264,7 +275,7 @@ class Connection:
                 continue
             for output in outputs:
                 if output.__class__ is Event:
-                    if output.rule == "state" and self.standby:
+                    if output.rule in _OF_LISTENING and self._known(output):
                         continue
                     publisher.put(output)
                     if output.key in unheard:
@@ -343,9 +354,10 @@ class Connection:
     def _do(self, errands: _Errands, outputs: Sequence[Output]) -> None:
         for output in outputs:
             if isinstance(output, Event):
-                if output.rule != "state" or not self.standby:
-                    self._publisher.put(output)
-                    self._flow.heard(output)
+                if output.rule in _OF_LISTENING and self._known(output):
+                    continue
+                self._publisher.put(output)
+                self._flow.heard(output)
             elif isinstance(output, Send):
                 errands.sends.put_nowait(output)
             elif isinstance(output, Fetch):
@@ -356,6 +368,15 @@ class Connection:
                 self.renewal = output.reason
             else:
                 errands.looks.put_nowait(output)
+
+    def _known(self, said: Event) -> bool:
+        """Whether it goes without saying, because another connection heard what this one did not."""
+        if said.rule == "state":
+            return self.standby
+        return self._seamless or self._heard_by_other()
+
+    def _heard_by_other(self) -> bool:
+        return self._before is not None and self._before.state == State.CONNECTED
 
     def _tell(self, notice: Notice) -> None:
         """And be replaced if that may help, for each stream once an hour: the exchange itself may have nothing."""

@@ -1,9 +1,10 @@
 """Which streams flow over a connection: those that something was said of, and those that may be quiet."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ingest.contract.events import Event, Status
 from ingest.contract.keys import StreamKey
+from ingest.exchanges.known_ticker import sources
 
 _QUIET_NS = 3_000_000_000
 
@@ -14,18 +15,22 @@ class Flow:
     def __init__(self) -> None:
         self.unheard: set[StreamKey] = set()
         """Of which nothing but states was said since the socket opened."""
+        self._sources: dict[StreamKey, set[str]] = {}
+        """Of a ticker, those that are in the stream and were not heard so far: one does not tell of the others."""
         self._refused: set[StreamKey] = set()
         self._settled_ns = 0
 
-    def begin(self, streams: Iterable[StreamKey], now_ns: int) -> None:
-        """A socket opens, for these."""
+    def begin(self, streams: Iterable[StreamKey], positions: Mapping[StreamKey, str], now_ns: int) -> None:
+        """A socket opens, for these, which stand there."""
         self.unheard.clear()
         self._refused.clear()
-        self.wait_for(streams, now_ns)
+        self.wait_for(streams, positions, now_ns)
 
-    def wait_for(self, streams: Iterable[StreamKey], now_ns: int) -> None:
+    def wait_for(self, streams: Iterable[StreamKey], positions: Mapping[StreamKey, str], now_ns: int) -> None:
         """These come as well."""
-        self.unheard.update(streams)
+        for key in streams:
+            self.unheard.add(key)
+            self._sources[key] = sources(positions.get(key)) if key.channel == "ticker" else set()
         self._settled_ns = now_ns
 
     def forget(self, streams: Iterable[StreamKey]) -> None:
@@ -34,7 +39,12 @@ class Flow:
 
     def heard(self, event: Event) -> None:
         """This was said."""
-        if not isinstance(event.body, Status):
+        if isinstance(event.body, Status):
+            return
+        waiting = self._sources.get(event.key)
+        if waiting:
+            waiting -= sources(event.s)
+        if not waiting:
             self.unheard.discard(event.key)
 
     def refuse(self, key: StreamKey) -> None:

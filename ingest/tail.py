@@ -88,10 +88,8 @@ class Tail:
         """The id behind which all of a stream's can be said again, without a hole; None if none can.
 
         What came late, and belongs before others, does not count. A book can be said again from a snapshot on. Where
-        the exchange has begun to count anew in between, nothing can: what is of the old series does not join the new.
+        the exchange has begun to count anew in between, that is of the old series; the new one is then begun again.
         """
-        if any(key in kept.batch.restarts for kept in self._kept):
-            return None
         if key.channel == "orderbook":
             snapshot = next((i for kept in self._kept for i in kept.batch.snapshots(key)), None)
             return None if snapshot is None else snapshot - 1

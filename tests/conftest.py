@@ -3,11 +3,16 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from hypothesis import settings
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from deploy.local_redis import LocalRedis, local_redis
+
+# No test asserts how long something takes, and the same commit has the same outcome; `make fuzz` is there to wander.
+settings.register_profile("tickbus", deadline=None, derandomize=True)
+settings.load_profile("tickbus")
 
 
 @pytest.fixture(scope="session")

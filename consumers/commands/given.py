@@ -8,7 +8,7 @@ import typer
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from consumers.group import connect
+from consumers.client import connect
 from consumers.settings import ConsumerSettings, WrongSettings, read_settings, redacted
 from ingest.process import end, log_to_stderr, until_stopped
 

@@ -15,8 +15,7 @@ from consumers import stored
 from consumers.commands.given import FAILED, WRONG_SETTINGS, ask, look_on, settings
 from consumers.partition import ACCOUNT_PARTS
 from consumers.reader import Reader
-from consumers.services import rebuilding
-from consumers.services import service as services
+from consumers.services import lines, rebuilding
 from consumers.services.bot import Bot
 from consumers.services.fees import fees
 from consumers.services.limits import Limits, by_symbol
@@ -142,7 +141,7 @@ async def _serve(service: Service, redis: Redis, given: ConsumerSettings, stoppi
 
 async def _read(service: Service, reader: Reader, given: ConsumerSettings, stopping: asyncio.Event) -> None:
     async with reader:
-        served = await services.run(service, reader, stopping, time_limit_s=given.time_limit_s)
+        served = await lines.run(service, reader, stopping, time_limit_s=given.time_limit_s)
     structlog.get_logger().info("stopped", service=service.name, **structs.asdict(served))
 
 

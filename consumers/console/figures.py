@@ -10,9 +10,9 @@ import msgspec
 from msgspec import Struct
 from redis.asyncio import Redis
 
+from consumers.client import command
 from consumers.console.lag import lags
-from consumers.delivery import Fields, place
-from consumers.group import command
+from consumers.continuity import Fields, place
 from ingest.contract import keys
 from ingest.contract.codec import UnreadableEntry, decode
 from ingest.contract.events import Candle, Ticker, Trade

@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from consumers import stored
-from consumers.group import command
+from consumers.client import command
 from consumers.places import parts
 from ingest.contract import keys
 from ingest.contract.keys import StreamKey, parse_key

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from rich.text import Text
 
-from consumers.delivery import Fields
+from consumers.continuity import Fields
 from ingest.contract.codec import unpack
 from ingest.contract.keys import StreamKey
 

@@ -8,8 +8,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from consumers import stored
+from consumers.client import by_stream, command
 from consumers.console.lines import Seen
-from consumers.group import by_stream, command
 from consumers.latest import Latest
 from consumers.patience import Patience, pause
 from consumers.patterns import Patterns

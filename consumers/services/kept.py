@@ -14,8 +14,8 @@ from redis.asyncio import Redis
 
 from consumers import stored
 from consumers.append import append
+from consumers.client import Script
 from consumers.delivery import Delivery, Fence, Taken
-from consumers.group import Script
 from ingest.contract import keys
 from ingest.contract.codec import freeze, thaw
 from ingest.contract.events import Event

@@ -16,6 +16,9 @@ from ingest.exchanges.candles import Interval
 from ingest.exchanges.exchange import Instrument
 from ingest.exchanges.hearing import HearsCandles, HearsTickers
 
+_LONGEST_MS = 32 * 86_400_000
+"""Beyond any interval of candles."""
+
 Id = Annotated[int, Meta(ge=-1, le=1 << 53)]
 Milliseconds = Annotated[int, Meta(ge=0, le=1 << 53)]
 
@@ -290,6 +293,7 @@ class Klines:
         data = _kline_frame(frame).data
         same(data.s, self._native)
         k, event_ns = data.k, data.E * 1_000_000
+        _check_interval(k.t, k.T, now_ns)
         candle = Candle(
             open_ns=k.t * 1_000_000,
             open=k.o,
@@ -307,7 +311,8 @@ class Klines:
 
 
 def kline(row: BinanceKlineRow, now_ns: int) -> Interval:
-    """A candle of REST."""
+    """A candle of REST. Raises ValueError."""
+    _check_interval(row.open_ms, row.end_ms, now_ns)
     candle = Candle(
         open_ns=row.open_ms * 1_000_000,
         open=row.open,
@@ -334,6 +339,11 @@ def trade(price: str, amount: str, buyer_is_maker: bool, exchange_ms: int, now_n
         received_ns=now_ns,
         exchange_ns=exchange_time(exchange_ms * 1_000_000, now_ns),
     )
+
+
+def _check_interval(open_ms: int, end_ms: int, now_ns: int) -> None:
+    if exchange_time(open_ms * 1_000_000, now_ns) is None or not open_ms < end_ms < open_ms + _LONGEST_MS:
+        raise ValueError(f"an interval from {open_ms} to {end_ms} ms")
 
 
 def _best(data: BinanceBookTicker | BinanceTicker) -> dict[str, str | None]:

@@ -9,6 +9,7 @@ from msgspec import Struct
 from ingest.contract.events import Event
 from ingest.contract.keys import StreamKey
 from ingest.contract.numbers import Number, check
+from ingest.exchanges.binance import INTERVALS
 from ingest.exchanges.binance_frames import (
     Depth,
     Id,
@@ -127,7 +128,7 @@ class BinanceReader:
             tickers = Tickers(native, EachTicker(StreamKey("binance", "ticker", symbol)))
             names = (f"{native.lower()}@bookTicker", f"{native.lower()}@ticker")
             self._hear.update(zip(names, (tickers.hear_book, tickers.hear_day), strict=True))
-        elif kind.startswith("kline_"):
+        elif kind.startswith("kline_") and kind.removeprefix("kline_") in INTERVALS:
             key = StreamKey("binance", f"candles-{kind.removeprefix('kline_')}", symbol)
             self._hear[name] = Klines(native, EachCandle(key)).hear
         elif kind in ("depth", "depth@100ms"):

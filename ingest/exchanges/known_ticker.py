@@ -198,6 +198,11 @@ class KnownTicker:
         self._say_at = NEVER
 
 
+def sources(position: str | None) -> set[str]:
+    """Which sources these marks are of."""
+    return set(_marks(position))
+
+
 def _marks(position: str | None) -> dict[str, Mark]:
     """The newest of each source."""
     marks: dict[str, Mark] = {}

@@ -29,7 +29,7 @@ from ingest.exchanges.exchange import (
 )
 from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.kraken_feeds import DEPTH, INTERVALS, feed_of, message
-from ingest.exchanges.kraken_readers import Books, Tickers, Trades
+from ingest.exchanges.kraken_readers import TRADES_LIMIT, Books, Tickers, Trades
 from ingest.exchanges.kraken_rest import digits_of, instruments, legacy, passes, past_candles, past_trades
 from ingest.exchanges.packing import pack
 from ingest.exchanges.requests import Request, Requests
@@ -46,7 +46,6 @@ _ACK_WITHIN_NS = 10_000_000_000
 # There is a heartbeat each second while nothing else is sent.
 _QUIET_NS = 10_000_000_000
 _SLOWER_NS = 10_000_000_000
-_TRADES_LIMIT = 1_000
 # A subscription begins with what is newest. What comes of a book is the book's own concern, and candles may have none.
 _BEGINS_WITHIN_NS: Mapping[str, int] = {"trades": 60_000_000_000, "ticker": 60_000_000_000}
 
@@ -246,7 +245,7 @@ class KrakenVoice:
         reader.wanted = first
         since = None if first is None else reader.pages.since(first)
         about = () if since is None else (("since", str(since)),)
-        return self._fetch(key, "/0/public/Trades", (*about, ("count", str(_TRADES_LIMIT))))
+        return self._fetch(key, "/0/public/Trades", (*about, ("count", str(TRADES_LIMIT))))
 
     def _backfill(self, key: StreamKey, reader: Trades, answer: bytes, now_ns: int) -> Sequence[Output]:
         rows = past_trades(answer, digits_of(self._instruments[key.symbol].tick_size), now_ns)

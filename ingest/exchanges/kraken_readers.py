@@ -17,6 +17,8 @@ from ingest.exchanges.kraken_frames import Known
 from ingest.exchanges.kraken_rest import digits_of
 from ingest.exchanges.sorted_book import SortedBook
 
+TRADES_LIMIT = 1_000
+"""In a page by REST."""
 _CHECKED_LEVELS = 10  # whatever the depth
 
 
@@ -25,7 +27,7 @@ class Trades:
 
     def __init__(self, topic: DenseTrades) -> None:
         self.topic = topic
-        self.pages = TradePages()
+        self.pages = TradePages(TRADES_LIMIT)
         self.wanted: int | None = None
         """The id that REST is asked for."""
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 from websockets.asyncio.client import connect
 
-from consumers.group import by_stream
+from consumers.client import by_stream
 from tests.benchmarks.measuring import Cost, measured
 from tests.benchmarks.recording import stream_name
 from tests.benchmarks.scene import Scene

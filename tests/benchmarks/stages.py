@@ -9,7 +9,7 @@ import hiredis
 
 from consumers import Delivery, Reader
 from consumers.partition import Partition
-from consumers.services import service as services
+from consumers.services import lines
 from ingest.backlog import FLUSH_EVENTS
 from ingest.contract.append import SCRIPT, Batch, appended, batch
 from ingest.contract.codec import encode
@@ -155,7 +155,7 @@ async def _serve(scene: Scene, *, commits: bool) -> Cost:
     service = _Counting(entries, done, commits=commits)
     async with measured(entries, scene.redis) as stretch:
         async with Reader(scene.redis, group="benchmark", partition="symbol", channels=CHANNELS) as reader:
-            await services.run(service, reader, done)
+            await lines.run(service, reader, done)
     return stretch.cost
 
 

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from consumers import Reader, connect
 from consumers.delivery import Delivery
 from consumers.partition import Partition
-from consumers.services import service as services
+from consumers.services import lines
 from consumers.settings import read_settings
 
 POISON = "0.13"
@@ -58,7 +58,7 @@ class Tally:
 
 
 async def main(groups: Sequence[str] = tuple(GROUPS)) -> None:
-    services.FIRST_PAUSE_SECONDS = 0.02
+    lines.FIRST_PAUSE_SECONDS = 0.02
     stopping = asyncio.Event()
     for asked in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(asked, stopping.set)
@@ -80,7 +80,7 @@ async def main(groups: Sequence[str] = tuple(GROUPS)) -> None:
             claim_idle_ms=1_500,
             lease_ms=1_000,
         ) as reader:
-            await services.run(service, reader, stopping, time_limit_s=2)
+            await lines.run(service, reader, stopping, time_limit_s=2)
 
     async with asyncio.TaskGroup() as tasks:
         for name in groups:

@@ -1,6 +1,7 @@
 """What came of a soak: verdicts, availability, delivery, and how far behind the streams were; and all that in words."""
 
 import asyncio
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -19,6 +20,8 @@ from tests.ingest.exchanges.facts import FACTS
 from tests.ingest.exchanges.judging import judged
 from tests.ingest.exchanges.lives import Lives
 
+_ANEW = re.compile(r"~\d+")
+"""In the name of a source of tickers that has begun to count anew."""
 Of = tuple[str, str]
 """An exchange and a channel."""
 
@@ -98,7 +101,7 @@ async def _judge(redis: Redis, key: StreamKey, truth: Lives) -> _Stream:
     entries = [decode(*raw) for chapter in past.chapters for raw in chapter.entries]
     coarse = FACTS[key.exchange].coarse_tickers and key.channel == "ticker"
     end = -3 if coarse else None  # by these we tell those of one microsecond apart
-    there = {entry.s[:end] for entry in entries}
+    there = {_ANEW.sub("", entry.s)[:end] for entry in entries}
     named = [event.s[:end] for event in emitted if not isinstance(event, Change)]
     return _Stream(verdict, len(named), sum(s in there for s in named), [*_late_ms(entries)])
 
@@ -117,10 +120,9 @@ def _shares(ages: Sequence[float]) -> tuple[float, ...]:
 def _closed(key: StreamKey, emitted: Iterable[object]) -> list[Candle]:
     """Those that can be expected to be there: the exchange went away soon after."""
     candles = [event for event in emitted if isinstance(event, Candle)]
-    if not candles:
-        return []
-    last_ns = max(int(each.s.partition(".")[2]) for each in candles if not each.closed)
-    within_ns = INTERVALS[key.interval or ""] + int(FACTS[key.exchange].closes_within_s * 1e9)
+    length_ns = INTERVALS[key.interval or ""] if candles else 0
+    last_ns = max((each.open_ns + length_ns * each.closed for each in candles), default=0)
+    within_ns = length_ns + int(FACTS[key.exchange].closes_within_s * 1e9)
     return [each for each in candles if each.closed and each.open_ns + within_ns <= last_ns]
 
 

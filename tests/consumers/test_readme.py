@@ -11,7 +11,7 @@ import consumers
 from consumers import letters
 from consumers.append import append
 from consumers.reader import Reader
-from consumers.services.service import run
+from consumers.services.lines import run
 from ingest.contract import keys
 from tests.consumers.producing import BTC, ETH, put, trade
 from tests.eventually import eventually

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from consumers import Live, Replay, Replayed, connect
 from consumers.append import append
 from consumers.book import LiveBook
-from consumers.group import by_stream
+from consumers.client import by_stream
 from consumers.places import BadPlace
 from consumers.replay import IN_HAND
 from ingest.contract import keys

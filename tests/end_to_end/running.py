@@ -12,6 +12,7 @@ from ingest.limits import Budgets, budgets
 from ingest.publisher import Publisher
 from ingest.rest import Rest
 from ingest.selection import Selection
+from ingest.sharing import Sharing
 from ingest.spill import Spill
 from ingest.worker import Worker
 
@@ -58,6 +59,9 @@ def make_worker(
         publisher=publisher,
         rest=rest,
         budgets=limits,
+        sharing=Sharing(redis, venue, publisher, mode="mirror", name="one", every_s=0.1)
+        if venue.single_writer
+        else None,
     )
 
 

@@ -55,7 +55,8 @@ async def test_the_next_connection_delivers_before_the_one_before_it_goes(redis,
             exchange.stopping.set()
             await eventually(lambda: worker.connections[0].state != "CONNECTED")
     report = await audit(redis, [ledger], time.time_ns())
-    assert (report.balanced, told, asked) == (
+    # Best prices are compared now and then, which fills no hole.
+    assert (report.balanced, told, asked - {"/api/v3/ticker/bookTicker"}) == (
         True,
         set(),
         {"/api/v3/exchangeInfo", "/api/v3/depth"},

@@ -6,7 +6,7 @@ import time
 
 from consumers.commands.given import settings
 from consumers.commands.run import serve
-from consumers.services import service as services
+from consumers.services import lines
 
 PARTITION, WAY = sys.argv[1:]
 
@@ -25,6 +25,6 @@ class Deadly:
 
 
 if __name__ == "__main__":
-    services.DELIVERIES = 3
+    lines.DELIVERIES = 3
     os.environ |= {"CONSUMER_TIME_LIMIT_S": "0.5", "CONSUMER_LEASE_MS": "500", "CONSUMER_CLAIM_IDLE_MS": "300"}
     serve(lambda _: Deadly(), settings())

@@ -11,8 +11,8 @@ import pytest
 from consumers import letters
 from consumers.append import append
 from consumers.reader import Reader
-from consumers.services import service as services
-from consumers.services.service import ATTEMPTS, run
+from consumers.services import lines
+from consumers.services.lines import ATTEMPTS, run
 from ingest.contract import keys
 from ingest.contract.events import Event, Trade
 from ingest.contract.keys import StreamKey
@@ -160,7 +160,7 @@ async def _cancels():
 
 
 async def _asks_for_nonsense():
-    raise services.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+    raise lines.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
 
 
 @PARTITIONS
@@ -176,7 +176,7 @@ async def _asks_for_nonsense():
 async def test_what_a_handler_fails_on_is_a_dead_letter_after_five_attempts(
     redis, monkeypatch, partition, does, reason
 ):
-    monkeypatch.setattr(services, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(lines, "FIRST_PAUSE_SECONDS", 0.001)
     attempts = []
 
     async def second():
@@ -214,13 +214,13 @@ async def test_while_a_handler_hangs_the_other_parts_go_on(redis, partition):
 
 @PARTITIONS
 async def test_a_redis_that_is_away_is_no_failure_of_the_handler(redis, monkeypatch, partition):
-    monkeypatch.setattr(services, "wait_seconds", lambda _: 0.001)
+    monkeypatch.setattr(lines, "wait_seconds", lambda _: 0.001)
     attempts = []
 
     async def away():
         attempts.append(1)
         if len(attempts) < 30:
-            raise services.RedisError("away")
+            raise lines.RedisError("away")
 
     await append(redis, [trade(BTC, number) for number in (1, 2, 3)])
     notes = Notes(partition, away)
@@ -230,7 +230,7 @@ async def test_a_redis_that_is_away_is_no_failure_of_the_handler(redis, monkeypa
 
 
 async def test_failures_count_over_the_processes_that_had_them(redis, monkeypatch):
-    monkeypatch.setattr(services, "FIRST_PAUSE_SECONDS", 0.3)
+    monkeypatch.setattr(lines, "FIRST_PAUSE_SECONDS", 0.3)
     await append(redis, [trade(BTC, number) for number in (1, 2)])
     attempts, dead = [], keys.dead_letters("binance", "notes")
 

@@ -14,11 +14,11 @@ from consumers.append import append
 from consumers.reader import Reader
 from consumers.services.bot import Bot
 from consumers.services.limits import Limits
+from consumers.services.lines import run
 from consumers.services.order import Orders
 from consumers.services.paper import Paper
 from consumers.services.position import Positions
 from consumers.services.risk import Risk
-from consumers.services.service import run
 from consumers.services.strategy import Wish
 from deploy.processes import Process
 from ingest.contract import instruments, keys

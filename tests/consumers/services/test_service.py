@@ -4,10 +4,11 @@ import asyncio
 
 from consumers.append import append
 from consumers.reader import Reader
+from consumers.services.lines import ATTEMPTS, run
 from consumers.services.order import Orders
 from consumers.services.paper import Paper
 from consumers.services.position import Positions
-from consumers.services.service import ATTEMPTS, Served, run
+from consumers.services.service import Served
 from ingest.contract import keys
 from tests.consumers.services.scene import NOW_NS, approved, bodies, book, fill, key, trade
 from tests.eventually import eventually

@@ -1,6 +1,7 @@
 """What a conversation was told while all went well, to be told again to another one, up to any point."""
 
 import os
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,8 @@ from tests.ingest.exchanges.joined import START_NS, Joined
 FRAMES = os.environ.get("FRAMES")
 _TOLD = ("greet", "receive", "fetched", "located", "refused", "own", "tick")
 _SECONDS = 3
+_WORD = re.compile(rb'"[a-zA-Z@_]*"')
+_KEPT = 4
 _ODD = ("refuse@0s/1s", "notice@1s", "drop@2s")
 """What makes an exchange say what it seldom says."""
 NOW_NS = START_NS + _SECONDS * 1_000_000_000
@@ -40,7 +43,7 @@ class Play(NamedTuple):
     """The list of instruments, as REST answered it."""
     course: tuple[Told, ...]
     frames: tuple[bytes, ...]
-    """All that came, and what was recorded of the real exchange, if that is at hand."""
+    """A few of each shape, of all that came, and of what was recorded of the real exchange, if that is at hand."""
     answers: tuple[tuple[str, bytes], ...]
     """All that REST answered, by tag."""
 
@@ -65,9 +68,17 @@ def play(name: str) -> Play:
         {**met.instruments, **recorded.instruments},
         tapped.listing,
         tuple(tapped.course),
-        tuple(dict.fromkeys((*frames, *recorded.frames))),
+        _of_each_shape((*frames, *recorded.frames)),
         tuple((tag, body) for tag, body in answers if isinstance(body, bytes)),
     )
+
+
+def _of_each_shape(frames: Sequence[bytes]) -> tuple[bytes, ...]:
+    """A shape is the names in a frame, and what it is about."""
+    shapes: dict[object, list[bytes]] = {}
+    for frame in frames:
+        shapes.setdefault(tuple(sorted(set(_WORD.findall(frame)))), []).append(frame)
+    return tuple(frame for alike in shapes.values() for frame in alike[:: -(-len(alike) // _KEPT)])
 
 
 def _met(exchange: "_Tapped", *faults: str) -> Joined:

@@ -5,8 +5,8 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from copy import deepcopy
+import re
+from collections.abc import Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, NamedTuple
@@ -41,37 +41,49 @@ def fuzzed(cases: int):
     return settings(max_examples=cases, derandomize=not FUZZ, database=None, deadline=None, print_blob=True)
 
 
-NASTY = (
-    *(
-        "NaN",
-        "Infinity",
-        "-1",
-        "1e999",
-        "1e5",
-        "",
-        " 1",
-        "1_000",
-        "١٢",
-        "0x10",
-        "1.",
-        ".5",
-        "-0",
-        "+1",
-        "1\n",
-        "1" * 31,
-    ),
-    *("9999-12-31T23:59:59.999999999Z", "0001-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-11-22T08:15:30+99:99"),
-    *("snapshot", "update", "buy", "sell", "error", "subscribe", "X/Y", "\ud800", "\x00"),
-    *(-1, 0, 1, 2**31, 2**53, 2**53 + 1, 2**63, 2**64, 10**18, 10**30, -(2**63), 0.1, -0.0, 1e308, 1.5e-7, True),
-    *(None, [], {}, [[]], [None], [["1", "1"]], [["1"]], {"a": 1}, [[[[[[]]]]]], "1" * 400),
-)
-numbers = st.integers() | st.floats() | st.integers(0, 10**20).map(str)
-values = st.sampled_from(NASTY) | numbers | st.text(max_size=8)
+_NO_NUMBERS = [
+    "NaN",
+    "Infinity",
+    "-1",
+    "1e999",
+    "1e5",
+    "1e-8",
+    "",
+    " 1",
+    "1 ",
+    "1_000",
+    "١٢",
+    "0x10",
+    "1.",
+    ".5",
+    "-0",
+    "+1",
+    "1\n",
+    "null",
+    "0",
+    "0.00000000",
+]
+_TIMES = ["9999-12-31T23:59:59.999999999Z", "0001-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-11-22T08:15:30+99:99"]
+_WORDS = ["snapshot", "update", "buy", "sell", "error", "subscribe", "X/Y", "BTC/USDT", "�", "\x00"]
+NO_NUMBERS = [json.dumps(text).encode() for text in (*_NO_NUMBERS, "1" * 31)]
+TEXTS = [*NO_NUMBERS, *(json.dumps(text).encode() for text in (*_TIMES, *_WORDS, "1" * 400))]
+DEEP = b"[" * 5_000 + b"]" * 5_000
+NUMBERS = [
+    *(b"-1 0 1 2 7 1.5 -0.0 0.00000000 1e5 1e-8 1e308 1e999 123456789.123456789".split()),
+    *(str(number).encode() for n in (31, 32, 53, 63, 64, 100) for number in (2**n - 1, 2**n, 2**n + 1, -(2**n))),
+    *(str(10**n).encode() for n in (9, 12, 15, 16, 18, 19, 21, 31)),
+]
+OTHERS = b'null|true|false|[]|{}|[[]]|[null]|[["1","1"]]|[["1"]]|[["NaN","1"]]|{"a":1}|[[[[[[]]]]]]'.split(b"|")
+BY_KIND = {"text": TEXTS, "number": [*NUMBERS, *NO_NUMBERS, DEEP], "other": [*OTHERS, DEEP]}
+_TOKEN = re.compile(rb'("(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null)(\s*:)?')
+
 anything = st.recursive(
-    values,
+    st.sampled_from((*TEXTS, *NUMBERS, *OTHERS)).map(lambda text: json.loads(text))
+    | st.integers()
+    | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
     max_leaves=8,
-)
+).map(lambda message: json.dumps(message).encode(errors="replace"))
 spliced = st.tuples(
     st.floats(0, 1),
     st.integers(0, 20),
@@ -80,56 +92,46 @@ spliced = st.tuples(
 )
 
 
-changes = st.lists(st.tuples(st.integers(0, 400), anything | st.just(...)), min_size=1, max_size=2)
-flaws = changes | spliced
-junk = st.binary(max_size=200) | anything.map(lambda message: _dumped(message))
+class Change(NamedTuple):
+    """Another value in the place of one, most often of its kind; or another key."""
+
+    which: int
+    by: int | bytes
+    key: bool
+
+
+def _change(by: st.SearchStrategy[int | bytes], key: st.SearchStrategy[bool]) -> st.SearchStrategy[Change]:
+    return st.builds(Change, st.integers(0, 400), by, key)
+
+
+# Alternatives are drawn equally often. The same one twice would count once; made twice, it counts twice.
+_of_its_kind = [_change(st.integers(0, 500), st.just(False)) for _ in range(4)]
+change = st.one_of(*_of_its_kind, _change(st.integers(0, 500), st.just(True)), _change(anything, st.booleans()))
+flaws = st.one_of(*(st.lists(change, min_size=1, max_size=2) for _ in range(4)), spliced)
+junk = st.binary(max_size=200) | anything
 
 
 def spoilt(original: bytes, flaw: Any) -> bytes:
-    """One or two values are others, or not there; or some bytes are others."""
-    return _changed(original, flaw) if isinstance(flaw, list) else _spliced(original, flaw)
+    """One or two values or keys are others, or some bytes are."""
+    if not isinstance(flaw, list):
+        return _spliced(original, flaw)
+    for change in flaw:
+        original = _changed(original, change)
+    return original
 
 
-def _changed(original: bytes, those: list[tuple[int, Any]]) -> bytes:
-    try:
-        message = json.loads(original, parse_float=_Number)
-    except ValueError:
+def _changed(original: bytes, change: Change) -> bytes:
+    places = [place for place in _TOKEN.finditer(original) if bool(place[2]) == change.key]
+    if not places:
         return original
-    for which, value in those:
-        places = list(_places(message))
-        if places:
-            inside, at = places[which % len(places)]
-            if value is not ...:
-                inside[at] = deepcopy(value)
-            elif isinstance(inside, dict):
-                del inside[at]
-            else:
-                inside.pop(at)
-    return _dumped(message)
+    place = places[change.which % len(places)]
+    by = change.by if isinstance(change.by, bytes) else _another(place[1], change.by)
+    return original[: place.start(1)] + by + original[place.end(1) :]
 
 
-class _Number(float):
-    """As it was written."""
-
-    def __new__(cls, text: str) -> "_Number":
-        made = super().__new__(cls, text)
-        made.text = text
-        return made
-
-    def __repr__(self) -> str:
-        return self.text
-
-
-def _dumped(message: Any) -> bytes:
-    return json.dumps(message, separators=(",", ":")).encode(errors="replace")
-
-
-def _places(inside: Any) -> Iterator[tuple[Any, Any]]:
-    """Every value in it, by what it is in, and where."""
-    for at, value in list(inside.items() if isinstance(inside, dict) else enumerate(inside)):
-        yield inside, at
-        if isinstance(value, dict | list):
-            yield from _places(value)
+def _another(value: bytes, which: int) -> bytes:
+    kind = "text" if value.startswith(b'"') else "number" if value[-1:].isdigit() else "other"
+    return BY_KIND[kind][which % len(BY_KIND[kind])]
 
 
 def _spliced(original: bytes, how: tuple[float, int, bytes]) -> bytes:
@@ -143,6 +145,24 @@ class Hostile(NamedTuple):
 
     at: int
     told: Sequence[Told]
+    flaw: Any
+    """Of what comes next; None if that is as it was."""
+
+    def course(self, course: Sequence[Told]) -> list[Told]:
+        """What is told from there on."""
+        now_ns = course[self.at - 1].arguments[-1]
+        told = [Told(each.method, (*each.arguments, now_ns)) for each in self.told]
+        after = list(course[self.at : self.at + 12])
+        places = [i for i, each in enumerate(after) if each.method == "receive" or _page(each)]
+        if self.flaw is not None and places:
+            place = places[0]
+            *tag, bad, at_ns = after[place].arguments
+            after[place] = Told(after[place].method, (*tag, spoilt(bad, self.flaw), at_ns))
+        return [*told, *after, Told("tick", (now_ns + SECOND,)), Told("closed", ("over",))]
+
+
+def _page(told: Told) -> bool:
+    return told.method == "fetched" and isinstance(told.arguments[1], bytes)
 
 
 @cache
@@ -155,10 +175,15 @@ def hostile(name: str) -> st.SearchStrategy[Hostile]:
     gone = st.builds(lambda key: Told("unsubscribe", ([key],)), st.sampled_from(about.keys))
     told = (
         st.builds(lambda frame: Told("receive", (frame,)), frames)
+        | st.builds(lambda frame: Told("receive", (frame,)), frames)
         | st.builds(lambda answer: Told("fetched", answer), pages | st.tuples(tags, junk | failures))
         | gone
     )
-    return st.builds(Hostile, st.sampled_from((12, 40)) | st.integers(1, 60), st.lists(told, min_size=1, max_size=3))
+    most = len(about.course) - 20
+    before = st.one_of(*(st.integers(most // 2, most) for _ in range(3)), st.integers(4, most))
+    return st.builds(Hostile, before, st.lists(told, min_size=1, max_size=3), st.none() | flaws) | st.builds(
+        Hostile, before, st.just(()), flaws
+    )
 
 
 @on_all
@@ -166,13 +191,11 @@ def hostile(name: str) -> st.SearchStrategy[Hostile]:
 @given(st.data())
 def test_nothing_that_comes_makes_anything_but_known_errors_and_sound_events(name: str, data: st.DataObject):
     about = play(name)
-    at, hostilities = data.draw(hostile(name))
-    talk, before = about.begin(), about.course[:at]
-    for told in before:
+    drawn = data.draw(hostile(name))
+    talk = about.begin()
+    for told in about.course[: drawn.at]:
         told.to(talk)
-    now_ns = before[-1].arguments[-1]
-    course = [Told(told.method, (*told.arguments, now_ns)) for told in hostilities]
-    for told in (*course, *about.course[at : at + 12], Told("tick", (now_ns + SECOND,)), Told("closed", ("over",))):
+    for told in drawn.course(about.course):
         try:
             outputs = told.to(talk)
         except SkipFrame:

@@ -476,6 +476,12 @@ def test_no_bytes_make_anything_but_known_errors_and_sound_events(frame):
         assert fields.get("exchange_ns", NOW) <= NOW + 86_400_000_000_000
 
 
+@pytest.mark.parametrize(("old", "new"), [(b"1795335300000", b"0"), (b"1795335359999", b"9007199254740991")])
+def test_a_candle_of_a_wild_time_is_skipped(old, new):
+    with pytest.raises(SkipFrame, match="an interval from"):
+        conversation().receive(KLINE.replace(old, new), NOW)
+
+
 def test_instruments_come_by_base_and_quote_with_their_steps():
     body = (
         b'{"symbols":[{"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","filters":['

@@ -27,7 +27,7 @@ class Exchange:
 
 def search(exchange, first):
     """How many questions it takes to the page, and that page."""
-    pages = TradePages()
+    pages = TradePages(exchange.page)
     for count in range(1, 100):
         page = exchange.answer(pages.since(first))
         if pages.found(page, first):
@@ -52,6 +52,12 @@ def test_an_id_that_was_never_given_is_shown_by_the_next_one():
 
 def test_an_id_that_the_exchange_does_not_have_yet_is_not_asked_for_without_end():
     assert search(Exchange(range(0, 9 * S, S), page=4), 20)[0] <= 3
+
+
+def test_an_exchange_that_has_just_begun_to_count_is_not_asked_for_what_was_before():
+    few, many = Exchange(range(0, 900 * S, S)), Exchange(range(0, 3_000 * S, S))
+    few.trades, many.trades = ([Timed(i + 50_000, ns) for i, ns in each.trades] for each in (few, many))
+    assert (search(few, 40_000)[0], search(many, 40_000)[0] <= 7) == (2, True)
 
 
 gaps = st.lists(st.sampled_from((0, 1, 1000, S, S, 60 * S, 3600 * S)), min_size=1, max_size=300)

@@ -180,7 +180,7 @@ def test_missed_trades_are_looked_for_by_their_time_and_come_in_order():
         "trades BTC/USD", past((98765429, 1795335320), (98765430, 1795335321.5), (98765431, 1795335330.1)), NOW
     )
     pair, count = ("pair", "XBTUSD"), ("count", "1000")
-    since = ("since", str(1795335330100000000 - int(2 * 1e8 * 1.5 * 2) - S - 10_000_000))
+    since = ("since", "0")  # the newest page has room for more: there may be no others
     assert (held, newest, earlier, [(event.s, event.body.backfilled) for event in filled]) == (
         [],
         [Fetch("/0/public/Trades", (pair, count), 1, "trades BTC/USD")],

@@ -1,14 +1,16 @@
 """The way to add an exchange goes past things that there are."""
 
 import re
+from importlib import import_module
 from inspect import getmembers, isclass
 from pathlib import Path
+from pkgutil import iter_modules
 
 import pytest
 
 import ingest.exchanges
-from ingest.exchanges import built_candles, candles, counted, dense, exchange, known_ticker, opaque, ranged, unflagged
-from ingest.exchanges.exchange import Exchange, ExchangeError
+from ingest.exchanges import exchange
+from ingest.exchanges.exchange import Exchange, ExchangeError, Kept
 from ingest.exchanges.talk import Voice
 
 HERE = Path(ingest.exchanges.__file__).parent
@@ -29,8 +31,9 @@ def test_every_part_of_the_form_is_named():
 
 
 def test_every_topic_and_every_remedy_is_named():
-    modules = (built_candles, candles, counted, dense, known_ticker, opaque, ranged, unflagged)
-    topics = {name for module in modules for name, each in getmembers(module, isclass) if hasattr(each, "kept")}
+    modules = [import_module(f"ingest.exchanges.{each.name}") for each in iter_modules(ingest.exchanges.__path__)]
+    classes = {each for module in modules for _, each in getmembers(module, isclass)}
+    topics = {each.__name__ for each in classes if isinstance(getattr(each, "kept", None), Kept)}
     remedies = {each.__name__ for each in ExchangeError.__subclasses__() if each.__module__ == exchange.__name__}
     assert (topics | remedies) - WORDS == set()
 

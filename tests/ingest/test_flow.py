@@ -1,0 +1,23 @@
+"""Which streams flow."""
+
+from ingest.contract.events import Event, Ticker
+from ingest.contract.keys import StreamKey
+from ingest.flow import Flow
+
+KEY = StreamKey("binance", "ticker", "BTC/USDT")
+
+
+def flows(positions, *names):
+    """After each of these was heard."""
+    flow, after = Flow(), []
+    flow.begin([KEY], positions, 0)
+    for name in names:
+        flow.heard(Event(KEY, name, Ticker(received_ns=0), "ticker"))
+        after.append(flow.of([KEY], 0) == [KEY])
+    return after
+
+
+def test_a_ticker_flows_once_each_source_that_is_in_the_stream_was_heard():
+    told = flows({KEY: "24hr.5 book.7"}, "book.8", "book.9", "24hr.6")
+    anew = flows({KEY: "24hr.5 book~1.7"}, "24hr.6", "book~2.1")
+    assert (told, anew, flows({}, "book.1")) == ([False, False, True], [False, True], [True])

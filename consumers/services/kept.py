@@ -36,7 +36,7 @@ class Overtaken(Exception):
 
 
 class Kept(Generic[State]):
-    """The hash `name`. Not to be used any more once a method of it has raised: open it anew."""
+    """The hash `name`. Not to be used any more once it has raised anything but Killed: open it anew."""
 
     def __init__(self, redis: Redis, name: str, empty: State, fields: Mapping[str, bytes]) -> None:
         self._redis = redis

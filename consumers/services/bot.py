@@ -30,8 +30,8 @@ class Bot:
     """One strategy over all symbols of the group, an object of it for each exchange and symbol.
 
     A delivered entry means: there are entries up to here. All that the streams of its symbol have up to it is shown in
-    the order of their ids, the same one in which a replay has them. What the strategy remembers, how far it was shown
-    each stream, what follows, and the acknowledgement are one step of Redis.
+    the order of their ids, the same one in which a replay has them. What the strategy remembers, and how far it was
+    shown each stream, is kept with what follows, see kept.py.
     """
 
     seat: type[Seat] = Seat
@@ -61,11 +61,20 @@ class Bot:
     async def handle(self, delivery: Delivery) -> None:
         """Show the strategy all up to this entry, and append what it wishes."""
         name = keys.kept(delivery.key.exchange, self.name, delivery.key.symbol)
+        # Left out of the table while at work: whatever may be raised, the next attempt opens it anew.
         kept, seat = self._seats.pop(name) if name in self._seats else await self._open(name, delivery)
+        if kept.has(delivery):
+            await kept.finish(delivery)
+        else:
+            await self._take(kept, seat, delivery)
+        self._seats[name] = kept, seat
+
+    async def _take(self, kept: Kept[Notes], seat: Seat, delivery: Delivery) -> None:
         events = [event async for event in self._shown(seat, delivery)]
-        # Whoever knows less than Redis by now is left out of the table, and opened anew.
-        if seat.notes is kept.state or await kept.commit(delivery, seat.notes, events):
-            self._seats[name] = kept, seat
+        if events:
+            await kept.effect(delivery, seat.notes, events)
+        elif seat.notes is not kept.state:
+            await kept.note(delivery, seat.notes)
 
     async def _open(self, name: str, delivery: Delivery) -> tuple[Kept[Notes], Seat]:
         """As it was left; with the book, which is not kept, as it was after the last entry that was shown."""

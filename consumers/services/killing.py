@@ -1,12 +1,13 @@
-"""The kill switch: while it is on, nothing becomes an order and nothing is filled. It takes effect in one step."""
+"""The kill switch: while it is on, nothing becomes an order and nothing is filled. It takes effect in one step.
+
+The script that writes a decision down looks at the switch itself (decide.lua), so whatever is decided was so before it.
+"""
 
 from collections.abc import Sequence
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from consumers import stored
-from consumers.delivery import Command
 from ingest.contract import keys
 
 
@@ -29,16 +30,3 @@ async def switch(redis: Redis, exchanges: Sequence[str], *, on: bool) -> list[st
     await pipe.execute()
     everywhere = ["*"] if await redis.exists(keys.KILL) else []
     return everywhere + [each for each in known if await redis.exists(keys.kill(each))]
-
-
-def while_not_killed(exchange: str) -> tuple[Command, ...]:
-    """Commands that Redis refuses, and with them all that stands behind them, while the switch is on.
-
-    The switch is a text, and a text has no HLEN. So whatever was committed was so before the switch was on.
-    """
-    return (("HLEN", keys.kill(exchange)),)
-
-
-def is_killed(error: ResponseError) -> bool:
-    """Whether that is why Redis refused."""
-    return "WRONGTYPE" in str(error)

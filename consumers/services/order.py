@@ -5,20 +5,16 @@ import time
 from collections.abc import Callable
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from consumers.book import LiveBook
 from consumers.delivery import Delivery
 from consumers.partition import Partition
-from consumers.services.kept import Kept
-from consumers.services.killing import is_killed, while_not_killed
+from consumers.services.kept import Kept, Killed
 from consumers.services.limits import KILLED
 from consumers.services.venue import Desk, Step, Ticket, Venue
 from ingest.contract import keys
 from ingest.contract.events import Intent
 from ingest.contract.keys import StreamKey
-
-Desks = Kept[Desk]
 
 
 class Orders:
@@ -38,16 +34,20 @@ class Orders:
         self._venue = venue
         self._now_ns = now_ns
         self._books: dict[StreamKey, LiveBook] = {}
-        self._desks: dict[str, Desks] = {}
+        self._desks: dict[str, Kept[Desk]] = {}
 
     async def handle(self, delivery: Delivery) -> None:
         """Let the venue act upon it, if it does."""
         name = keys.kept(delivery.key.exchange, self.name, delivery.key.symbol)
+        # It is left out of the table while it is at work: whatever may be raised, the next attempt opens it anew.
         desk = self._desks.pop(name, None) or await Kept.open(self._redis, name, Desk(), delivery.fence)
-        step = await self._step(desk.state, delivery)
-        # Whoever knows less than Redis by now is left out of the table, and opened anew.
-        if step == Step(desk.state) or await self._commit(desk, delivery, step):
-            self._desks[name] = desk
+        if desk.has(delivery):
+            await desk.finish(delivery)
+        else:
+            step = await self._step(desk.state, delivery)
+            if step != Step(desk.state):
+                await self._effect(desk, delivery, step)
+        self._desks[name] = desk
 
     async def _step(self, desk: Desk, delivery: Delivery) -> Step:
         key = delivery.key
@@ -59,19 +59,15 @@ class Orders:
         live = await self._book(key)
         return self._venue.place(desk, self._ticket(delivery, delivery.event), live.book if live.live else None)
 
-    async def _commit(self, desk: Desks, delivery: Delivery, step: Step) -> bool:
+    async def _effect(self, desk: Kept[Desk], delivery: Delivery, step: Step) -> None:
         key, intent = delivery.key, delivery.event
         is_cancel = isinstance(intent, Intent) and intent.order_type == "cancel"
         try:
-            return await desk.commit(
-                delivery, step.desk, step.events, () if is_cancel else while_not_killed(key.exchange)
-            )
-        except ResponseError as refused:
-            if not is_killed(refused):
-                raise
-        ended = self._venue.end_all(desk.state, key.exchange, key.symbol, self._now_ns(), KILLED)
-        refusal = (self._ticket(delivery, intent).refused(KILLED),) if isinstance(intent, Intent) else ()
-        return await desk.commit(delivery, ended.desk, (*ended.events, *refusal))
+            await desk.effect(delivery, step.desk, step.events, while_on=not is_cancel)
+        except Killed:
+            ended = self._venue.end_all(desk.state, key.exchange, key.symbol, self._now_ns(), KILLED)
+            refusal = (self._ticket(delivery, intent).refused(KILLED),) if isinstance(intent, Intent) else ()
+            await desk.effect(delivery, ended.desk, (*ended.events, *refusal))
 
     async def _until(self, acts_ns: int, intent: Intent) -> None:
         # No longer than from its decision on: a bot's clock may be ahead of ours.

@@ -5,14 +5,12 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from consumers.delivery import Delivery
 from consumers.latest import latest_ticker
 from consumers.partition import Partition
 from consumers.services.exposure import Account, Exposure
-from consumers.services.kept import Kept
-from consumers.services.killing import is_killed, while_not_killed
+from consumers.services.kept import Kept, Killed
 from consumers.services.limits import KILLED, Limits, Look, objection
 from consumers.services.rebuilding import opened
 from consumers.services.venue import Ticket
@@ -44,50 +42,46 @@ class Risk:
         """Decide upon an intent, or take in what has become of one."""
         key = delivery.key
         name = keys.kept(key.exchange, self.name, key.symbol)
+        # It is left out of the table while it is at work: whatever may be raised, the next attempt opens it anew.
         kept = self._kept.pop(name, None) or await self._open(name, delivery)
-        # Whoever knows less than Redis by now is left out of the table, and opened anew.
-        if await self._handled(kept, delivery):
-            self._kept[name] = kept
+        if kept.has(delivery):
+            await kept.finish(delivery)
+        else:
+            await self._take(kept, delivery)
+        self._kept[name] = kept
 
-    async def _handled(self, kept: Kept[Exposure], delivery: Delivery) -> bool:
-        key, exposure = delivery.key, kept.state
+    async def _take(self, kept: Kept[Exposure], delivery: Delivery) -> None:
+        exposure, entry = kept.state, delivery.entry
         match delivery.event:
             case Intent() as intent:
-                return await self._decide(kept, delivery, intent)
-            case Fill() as fill:
-                if delivery.entry.g == exposure.fills_g and delivery.entry.n <= exposure.fills_n:
-                    return True
+                await self._decide(kept, delivery, intent)
+            case Fill() as fill if entry.g != exposure.fills_g or entry.n > exposure.fills_n:
                 known = fill.intent_id in exposure.of(fill.account).open
                 after = replace(exposure.fill(fill), missing=exposure.missing + delivery.hole)
-                return await kept.commit(delivery, after, () if known else (_unknown(key, fill),))
+                await kept.effect(delivery, after, () if known else (_unknown(delivery.key, fill),))
             case Order() as order if (after := exposure.order(order)) != exposure:
-                return await kept.commit(delivery, after, ())
-            case _:
-                return True
+                await kept.effect(delivery, after, ())
 
-    async def _decide(self, kept: Kept[Exposure], delivery: Delivery, intent: Intent) -> bool:
+    async def _decide(self, kept: Kept[Exposure], delivery: Delivery, intent: Intent) -> None:
         key, exposure = delivery.key, kept.state
         ticket = Ticket(key.exchange, key.symbol, intent, self._now_ns())
-        if intent.intent_id in exposure.of(intent.account).open or await self._is_answered(ticket):
-            return True
+        if await self._is_answered(ticket):
+            return
         look = await self._look(key, ticket.now_ns)
         reason = objection(self._limits, exposure, key.symbol, intent, look)
         if reason is None:
             try:
-                return await self._approve(kept, delivery, intent, ticket.now_ns)
-            except ResponseError as refused:
-                if not is_killed(refused):
-                    raise
+                await self._approve(kept, delivery, intent, ticket.now_ns)
+            except Killed:
                 reason = KILLED
-        return await kept.commit(delivery, exposure, (ticket.refused(reason),))
+        if reason is not None:
+            await kept.effect(delivery, exposure, (ticket.refused(reason),))
 
-    async def _approve(self, kept: Kept[Exposure], delivery: Delivery, intent: Intent, now_ns: int) -> bool:
-        key = delivery.key
+    async def _approve(self, kept: Kept[Exposure], delivery: Delivery, intent: Intent, now_ns: int) -> None:
+        key, is_cancel = delivery.key, intent.order_type == "cancel"
         approved = Event(StreamKey(key.exchange, "approved", key.symbol), intent.intent_id, intent, "window")
-        if intent.order_type == "cancel":
-            return await kept.commit(delivery, kept.state, (approved,))
-        after = kept.state.approve(intent, now_ns, self._limits.orders_per_s)
-        return await kept.commit(delivery, after, (approved,), while_not_killed(key.exchange))
+        after = kept.state if is_cancel else kept.state.approve(intent, now_ns, self._limits.orders_per_s)
+        await kept.effect(delivery, after, (approved,), while_on=not is_cancel)
 
     async def _is_answered(self, ticket: Ticket) -> bool:
         """An intent that is so named was decided upon: what names the same is the same."""

@@ -172,7 +172,7 @@ def positions(exchange: str) -> str:
 
 
 def kept(exchange: str, service: str, symbol: str) -> str:
-    """Hash: `state` = what a service knows of a symbol; `out …` = events that it has decided, and may have appended."""
+    """Hash: `state` = what a service knows of a symbol; `out …` = what it has decided and may not have told yet."""
     return f"md:{{{exchange}}}:kept:{service}:{symbol.replace('/', '-')}"
 
 

@@ -244,6 +244,8 @@ class Depth:
         data = _depth_frame(frame).data
         same(data.s, self._native)
         check(chain.from_iterable(chain(data.b, data.a)))
+        if data.U > data.u:
+            raise ValueError(f"a diff of the ids {data.U} to {data.u}")
         exchange_ns = exchange_time(data.E * 1_000_000, now_ns)
         delta = Delta(bids=data.b, asks=data.a, received_ns=now_ns, exchange_ns=exchange_ns)
         return self._book.delta(data.U, data.u, delta, now_ns)

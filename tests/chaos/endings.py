@@ -86,6 +86,10 @@ def excused(parts: Sequence[Part], life_of: Callable[[int], int], *, is_book: bo
                 ranges.append((ended, (first, _FOREVER)))
             if forgot:
                 unsaid.update(range(ended + 1, part.life))
+                # What was said of it before is forgotten, and what came behind that had no place any more.
+                ranges += [
+                    (life, (newest[life] + 1, _FOREVER)) for life in range(ended + 1, part.life) if life in newest
+                ]
         if part.restart and forgot and is_book and part.life in newest and part.begins is not None:
             ranges.append((part.life, (newest[part.life] + 1, part.begins)))
         if part.ends is not None:

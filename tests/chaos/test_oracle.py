@@ -147,6 +147,10 @@ def lost_in(said):
     return lost_range(decode(b"1-0", dict(raw([said])[0][1])))
 
 
+NEW_PART = [*OLD_SAID, anew("x.1", 9010), *NEW_SAID[:2]]
+NEXT_UNHEARD = [*OLD_SAID, anew("x.2", 9010), *THIRD_SAID]
+
+
 @pytest.mark.parametrize(
     ("chapters", "columns"),
     [
@@ -154,6 +158,10 @@ def lost_in(said):
         pytest.param([[*OLD_SAID, anew("x.1", 9010), *THIRD_SAID]], {"wrong": 1}, id="not while it did not"),
         pytest.param([OLD_SAID, [rollback("y.1"), anew("x.1", 9010), *THIRD_SAID]], {}, id="all of it"),
         pytest.param([[rollback("y.1"), *OLD_SAID, *THIRD_SAID]], {"wrong": 2, "inverted": 3}, id="never unsaid"),
+        pytest.param([NEW_PART, [rollback("y.1"), *NEXT_UNHEARD]], {}, id="what follows what Redis forgot of it"),
+        pytest.param([NEW_PART, NEXT_UNHEARD], {}, id="also where all was taken away"),
+        pytest.param([[*NEW_PART, anew("x.2", 3), *THIRD_SAID]], {}, id="the end unheard"),
+        pytest.param([[*NEW_PART, anew("x.2", 9010), *THIRD_SAID]], {"lost": 1, "unfounded": 1}, id="and no other end"),
     ],
 )
 def test_a_series_that_came_and_went_is_not_there_only_if_redis_forgot_it(chapters, columns):

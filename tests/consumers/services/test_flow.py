@@ -21,6 +21,7 @@ from consumers.services.paper import Paper
 from consumers.services.position import Positions
 from consumers.services.risk import Risk
 from consumers.services.strategy import Wish
+from consumers.services.venue import Desk
 from deploy.processes import Process
 from ingest.contract import instruments, keys
 from tests.consumers.cutting import cutting
@@ -228,7 +229,7 @@ async def _has(redis, channel, entries):
 
 
 class Forgetful(Risk):
-    """The negative control: it names what it approves anew each time, and acknowledges before it does anything."""
+    """A negative control: it approves all there is, and names it anew each time."""
 
     async def handle(self, delivery):
         if delivery.key.channel == "intents":
@@ -238,13 +239,29 @@ class Forgetful(Risk):
         await delivery.ack()
 
 
-async def test_the_checks_find_what_a_service_that_names_anew_does_wrong(market, redis_server):
-    makes = SERVICES | {"risk": lambda redis: Forgetful(redis, limits=LIMITS)}
+class Hasty(Orders):
+    """A negative control: it acknowledges before it has any effect."""
+
+    async def handle(self, delivery):
+        if delivery.key.channel == "approved" and await delivery.commit(("HSET", "hasty:{binance}", "acknowledged", 1)):
+            step = await self._step(Desk(), delivery)
+            await append(self._redis, step.events)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kinds"),
+    [
+        ({"risk": lambda redis: Forgetful(redis, limits=LIMITS)}, ("has no answer", "could buy", "could sell")),
+        ({"order": lambda redis: Hasty(redis, venue=Paper())}, ("was approved and is no order",)),
+    ],
+    ids=["names anew", "acknowledges first"],
+)
+async def test_the_checks_find_what_a_service_does_wrong(market, redis_server, wrong, kinds):
+    makes = SERVICES | wrong
     async with cutting(redis_server.port, b"EVALSHA", every=5) as url, contextlib.AsyncExitStack() as stack:
         for make in makes.values():
             await stack.enter_async_context(serving(url, make))
         await play(market, random.Random(1), 0, 40)
         await eventually(lambda: settled(market), within_seconds=60)
-    _, wrong = await found(market)
-    kinds = ("has no answer", "could buy up to", "could sell up to")
-    assert [any(kind in each for each in wrong) for kind in kinds] == [True] * len(kinds)
+    _, said = await found(market)
+    assert [any(kind in each for each in said) for kind in kinds] == [True] * len(kinds)

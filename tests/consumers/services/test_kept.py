@@ -2,12 +2,15 @@
 
 import pytest
 from msgspec import Struct
-from redis.exceptions import RedisError, ResponseError
+from msgspec.structs import replace
+from redis.exceptions import RedisError
 
+from consumers.append import append
+from consumers.delivery import Fence, Taken
 from consumers.services import kept as keeping
-from consumers.services.kept import Kept
+from consumers.services.kept import Kept, Killed, Overtaken
 from ingest.contract import keys
-from tests.consumers.services.scene import bodies, deliver, deliveries, fill, intent, key
+from tests.consumers.services.scene import bodies, deliver, deliveries, fill, intent, key, trade
 
 NAME = keys.kept("binance", "count", "BTC/USDT")
 
@@ -26,8 +29,11 @@ class Counts:
 
     async def handle(self, delivery):
         kept = await Kept.open(self.redis, NAME, Count())
-        count = Count(kept.state.handled + 1)
-        await kept.commit(delivery, count, [fill(delivery.entry.s, "buy", str(count.handled), "1")])
+        if kept.has(delivery):
+            await kept.finish(delivery)
+        else:
+            count = Count(kept.state.handled + 1)
+            await kept.effect(delivery, count, [fill(delivery.entry.s, "buy", str(count.handled), "1")], while_on=True)
 
 
 async def stands(redis):
@@ -37,59 +43,91 @@ async def stands(redis):
 
 
 class Cut:
-    """Redis for a client whose line is cut: before what it asks for is done, or after."""
+    """A line that is cut once: before what was asked for is done, or after."""
 
-    def __init__(self, redis, command, *, done):
-        self.redis, self.command, self.done, self.is_cut = redis, command, done, False
+    def __init__(self, step, *, done):
+        self.step, self.done = step, done
 
-    def __getattr__(self, name):
-        return getattr(self.redis, name)
-
-    async def hdel(self, *words):
-        return await self._ask("hdel", lambda: self.redis.hdel(*words))
-
-    async def _ask(self, command, do):
-        if self.command != command or self.is_cut:
+    async def ask(self, step, do):
+        if self.step != step:
             return await do()
-        self.is_cut = True
+        self.step = None
         if self.done:
             await do()
         raise RedisError("the line is cut")
 
 
 @pytest.mark.parametrize("done", [False, True])
-@pytest.mark.parametrize("step", ["commit", "append", "hdel"])
-async def test_wherever_the_line_is_cut_all_is_done_once(redis, monkeypatch, step, done):
-    cut = Cut(redis, step, done=done)
-    real = keeping.append
-
-    async def append(_, events, **more):
-        return await cut._ask("append", lambda: real(redis, events, **more))
-
-    monkeypatch.setattr(keeping, "append", append)
-    await real(redis, [intent("a")])
+@pytest.mark.parametrize("step", ["decide", "append", "commit"])
+@pytest.mark.parametrize("next_", ["the same again", "another first"])
+async def test_wherever_the_line_is_cut_all_is_done_once(redis, monkeypatch, step, done, next_):
+    cut, append, decide = Cut(step, done=done), keeping.append, keeping._DECIDE.run
+    monkeypatch.setattr(keeping, "append", lambda *args, **more: cut.ask("append", lambda: append(*args, **more)))
+    monkeypatch.setattr(keeping._DECIDE, "run", lambda *args: cut.ask("decide", lambda: decide(*args)))
+    await append(redis, [intent("a")])
     (first,) = await deliveries(redis, key("intents"), "count")
-    owner, commit = first._holder, first._holder.commit
-    owner.commit = lambda entry, commands: cut._ask("commit", lambda: commit(entry, commands))
+    commit = first._holder.commit
+    first._holder.commit = lambda *args: cut.ask("commit", lambda: commit(*args))
     with pytest.raises(RedisError):
-        await Counts(cut).handle(first)
+        await Counts(redis).handle(first)
+    if next_ == "the same again":
+        await Counts(redis).handle(first)
+    await deliver(redis, Counts(redis), trade(1, 100))
     await Counts(redis).handle(first)
-    await deliver(redis, Counts(redis), intent("b"))
-    assert await stands(redis) == (2, ["1", "2"], [b"state"])
+    await Counts(redis).handle(first)
+    handled, told, fields = await stands(redis)
+    assert (handled, told, sorted(fields)) == (
+        2,
+        ["1", "2"],
+        [b"at", b"decisions", b"did intents", b"did trades", b"state"],
+    )
 
 
-async def test_what_is_refused_changes_nothing(redis):
-    await redis.set("a text{binance}", "x")
-    with pytest.raises(ResponseError, match="WRONGTYPE"):
-        await deliver(redis, _Refused(redis), intent("a"))
+async def test_who_knows_less_than_redis_by_now_decides_nothing(redis):
+    await append(redis, [intent("a"), intent("b")])
+    first, second = await deliveries(redis, key("intents"), "count")
+    late = await Kept.open(redis, NAME, Count())
+    await Counts(redis).handle(first)
+    with pytest.raises(Overtaken):
+        await late.effect(second, Count(7), [])
+    assert (await stands(redis))[:2] == (1, ["1"])
+
+
+async def test_what_nothing_follows_from_is_kept_in_one_step_and_once(redis):
+    await append(redis, [intent("a")])
+    (first,) = await deliveries(redis, key("intents"), "count")
+    kept, late = [await Kept.open(redis, NAME, Count()) for _ in range(2)]
+    await kept.note(first, Count(1))
+    for who in (kept, late):
+        with pytest.raises(Overtaken):
+            await who.note(first, Count(2))
+    assert await stands(redis) == (1, [], [b"state", b"decisions", b"at"])
+
+
+async def test_nothing_is_decided_while_trading_is_off(redis):
+    await redis.set(keys.kill("binance"), "on")
+    with pytest.raises(Killed):
+        await deliver(redis, Counts(redis), intent("a"))
     assert await stands(redis) == (0, [], [])
 
 
-class _Refused(Counts):
-    async def handle(self, delivery):
-        kept = await Kept.open(self.redis, NAME, Count())
-        unless = [("HLEN", "a text{binance}")]
-        await kept.commit(delivery, Count(1), [fill("f", "buy", "1", "1")], unless)
+async def test_an_ex_owner_decides_nothing(redis):
+    await append(redis, [intent("a")])
+    (first,) = await deliveries(redis, key("intents"), "count")
+    await redis.hset("leases{binance}", "7", "later 9 1 -")
+    with pytest.raises(Taken):
+        await Counts(redis).handle(replace(first, fence=Fence("leases{binance}", 7, "earlier 8")))
+    assert await stands(redis) == (0, [], [])
+
+
+async def test_what_is_redriven_is_handled_once_and_out_of_its_order(redis):
+    await append(redis, [intent("a"), intent("b")])
+    first, second = await deliveries(redis, key("intents"), "count")
+    await Counts(redis).handle(second)
+    again = replace(first, redriven=True)
+    for _ in range(2):
+        await Counts(redis).handle(again)
+    assert (await stands(redis))[:2] == (2, ["1", "2"])
 
 
 async def test_what_is_new_says_so(redis):

@@ -21,6 +21,8 @@ from ingest.contract.keys import StreamKey, check_name, parse_symbol
 
 MOST_WISHES = 100
 """Upon one entry; and alarms that one strategy has set."""
+MOST_BYTES = 1 << 20
+"""That a strategy may remember: they are written down with each entry."""
 
 
 class Place(Struct, frozen=True):
@@ -132,6 +134,8 @@ class Seat:
                 raise ValueError(f"more than {MOST_WISHES} wishes or alarms")
         intents = tuple(self._intent(key, entry, index, wish) for index, wish in enumerate(wishes))
         kept = frozen(strategy)
+        if len(kept) > MOST_BYTES:
+            raise ValueError(f"it remembers {len(kept)} bytes, above the {MOST_BYTES} allowed")
         thawed(self._terms.kind, kept)  # raises now rather than upon the next entry
         self.notes = msgspec.structs.replace(self.notes, strategy=kept, alarms=alarms)
         return intents

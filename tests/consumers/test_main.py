@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from consumers.__main__ import app
 from consumers.append import append
+from consumers.services.strategy import EXAMPLE
 from ingest.contract import keys
 from ingest.contract.events import Event, Fill
 from ingest.contract.keys import StreamKey
@@ -131,6 +132,20 @@ def test_a_strategy_that_is_none_is_refused():
     code, _, said = consume("run", "bot", "--strategy", "nowhere:Nothing")
 
     assert (code, said.partition(": ")[0]) == (2, "'nowhere:Nothing'")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--replay", "yesterday"), "'yesterday' is no place in a stream; "),
+        (("--replay", "-1h", "--speed", "fast"), "--speed 'fast' is no pace; "),
+        (("--replay", "-1h", "--strategy", EXAMPLE, "--strategy", f"b={EXAMPLE}"), "--replay is of one strategy"),
+    ],
+)
+def test_a_history_for_a_bot_that_makes_no_sense_is_refused(arguments, said):
+    code, answer, words = consume("run", "bot", *arguments)
+
+    assert (code, answer, words[: len(said)]) == (2, "", said)
 
 
 def test_lag_without_redis_says_where_it_looked_and_not_the_password():

@@ -257,3 +257,24 @@ async def test_an_alarm_rings_before_the_entry_that_shows_that_it_is_time_also_a
     for number, after_ns in ((1, 0), (2, SECOND_NS - 1), (3, SECOND_NS), (4, SECOND_NS)):
         await deliver(redis, bot(redis, Sleeper), trade(number, number, received_ns=NOW_NS + after_ns))
     assert SEEN == ["1", "2", "up", "3", "4"]
+
+
+class Hoards(Struct):
+    """Remembers too much, or what it cannot read again."""
+
+    kept: str = ""
+
+    def on_trade(self, key, trade):
+        SEEN.append(self.kept)
+        self.kept = "x" * (1 << 20) if trade.price == "2" else 7 if trade.price == "3" else trade.price
+        yield Wish(side="buy", amount=Decimal(1))
+
+
+async def test_a_strategy_that_remembers_what_cannot_be_kept_is_as_it_was_before(redis):
+    await deliver(redis, bot(redis, Hoards), *(trade(number, number) for number in (1, 2, 3, 4, 5)))
+    told = [status.reason.partition(": ")[2] for status in await bodies(redis, StreamKey("binance", "status"))]
+    assert (SEEN, len(await bodies(redis, key("intents")))) == (["", "1", "1", "1", "4"], 3)
+    assert told == [
+        "ValueError: it remembers 1048587 bytes, above the 1048576 allowed",
+        "ValidationError: Expected `str`, got `int` - at `$.kept`",
+    ]

@@ -2,11 +2,11 @@
 
 import typer
 
-from consumers.commands import audit, book, dlq, lag, replay, run, tail
+from consumers.commands import audit, book, dlq, kill, lag, replay, run, tail
 
 app = typer.Typer(help="Redis Streams in, effects out.", no_args_is_help=True, add_completion=False)
 app.add_typer(run.app, name="run")
-for command in (tail.tail, replay.replay, book.book, lag.lag, audit.audit):
+for command in (tail.tail, replay.replay, book.book, lag.lag, kill.kill, audit.audit):
     app.command()(command)
 app.add_typer(dlq.app, name="dlq")
 

@@ -1,5 +1,6 @@
 """Everything a consumer can be told: CONSUMER_* variables, frozen, checked before anything connects."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -15,6 +16,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from consumers.services.fees import fees as parsed_fees
+from consumers.services.limits import by_symbol
 from ingest.contract.keys import check_name, parse_symbol
 
 RedisUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["redis", "rediss", "unix"])]
@@ -46,6 +49,28 @@ class ConsumerSettings(BaseSettings):
     exchanges: Listed = Field((), description="Whose streams to read, separated by commas; all unless set")
     symbols: Listed = Field((), description="Which symbols to read, separated by commas; all unless set")
     account: Name = Field("paper", min_length=1, description="The account that the bot's intents are for")
+    fees: Listed = Field(
+        (),
+        description="On paper: EXCHANGE:MAKER:TAKER, separated by commas, as shares of the cost; else the first tier",
+    )
+    latency_ms: int = Field(
+        0, ge=0, le=5_000, description="How long after its decision an intent reaches the paper exchange"
+    )
+    max_amount: Listed = Field((), description="Of an order: SYMBOL:AMOUNT, separated by commas, as in BTC/USDT:0.5")
+    max_position: Listed = Field(
+        (), description="To either side, with all that is open filled: SYMBOL:AMOUNT, separated by commas"
+    )
+    max_value: Decimal = Field(Decimal(10_000), gt=0, description="Of an order, in its quote currency")
+    max_exposure: Decimal = Field(
+        Decimal(100_000), gt=0, description="What the position could be worth with all that is open filled"
+    )
+    max_orders_per_s: int = Field(10, ge=1, le=1_000, description="Of an account in a symbol")
+    price_band: Decimal = Field(
+        Decimal("0.05"), gt=0, le=1, description="How far a limit may be from the price of the moment, as a share of it"
+    )
+    price_age_ms: int = Field(
+        10_000, ge=1, le=600_000, description="A ticker that is older, or further ahead of our clock, is no price"
+    )
     block_ms: int = Field(500, ge=1, le=4000, description="How long one read waits for something new")
     count: int = Field(200, ge=1, le=2000, description="Entries of each stream in one read, at most")
     claim_idle_ms: int = Field(
@@ -75,6 +100,18 @@ class ConsumerSettings(BaseSettings):
     @classmethod
     def _exchanges(cls, exchanges: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(map(check_name, exchanges)))
+
+    @field_validator("fees")
+    @classmethod
+    def _fees(cls, said: tuple[str, ...]) -> tuple[str, ...]:
+        parsed_fees(said)
+        return said
+
+    @field_validator("max_amount", "max_position")
+    @classmethod
+    def _amounts(cls, said: tuple[str, ...]) -> tuple[str, ...]:
+        by_symbol(said)
+        return said
 
     @field_validator("symbols")
     @classmethod

@@ -28,7 +28,7 @@ _SETTLED_WITHIN_S = 15
 _NEWS = 4
 RATE = "100"
 """Market actions a second at each simulated exchange: five of them, their workers and the services fit on two cores."""
-SERVICES = ("bot", "order", "position")
+SERVICES = ("bot", "risk", "order", "position")
 
 Source = str
 """`live`, `simulated`, or the folder of a recording."""

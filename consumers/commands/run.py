@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable
 from typing import Annotated
 
@@ -10,13 +11,18 @@ import typer
 from msgspec import structs
 from redis.asyncio import Redis
 
-from consumers.commands.given import WRONG_SETTINGS, look_on, settings
+from consumers import stored
+from consumers.commands.given import FAILED, WRONG_SETTINGS, ask, look_on, settings
 from consumers.partition import ACCOUNT_PARTS
 from consumers.reader import Reader
-from consumers.services import lines
+from consumers.services import lines, rebuilding
 from consumers.services.bot import Bot
+from consumers.services.fees import fees
+from consumers.services.limits import Limits, by_symbol
 from consumers.services.order import Orders
+from consumers.services.paper import Paper
 from consumers.services.position import Positions
+from consumers.services.risk import Risk
 from consumers.services.service import Service
 from consumers.services.strategy import EXAMPLE, BadStrategy, load_strategy
 from consumers.settings import ConsumerSettings, redacted
@@ -30,7 +36,14 @@ app = typer.Typer(help="Run a service until SIGINT or SIGTERM.", no_args_is_help
 def bot(
     strategy: Annotated[str, typer.Option(help="module:Class, which the current folder may hold")] = EXAMPLE,
 ) -> None:
-    """Show prices to a strategy, and append what it wishes as intents."""
+    """Show prices to a strategy, and append what it wishes as intents.
+
+    Reads the channels that the strategy has methods for.
+
+    Writes intents.
+
+    Settings: CONSUMER_ACCOUNT.
+    """
     given = settings()
     try:
         kind = load_strategy(strategy)
@@ -40,17 +53,71 @@ def bot(
 
 
 @app.command()
-def position() -> None:
-    """Keep what each account holds, and what it is worth, from fills and tickers."""
+def position(
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="First put what all fills add up to in the place of what is kept")
+    ] = False,
+) -> None:
+    """Keep what each account holds, and what it is worth.
+
+    Reads fills and tickers.
+
+    Writes positions, and a hash for each of them.
+    """
     given = settings()
+    if rebuild:
+        ask(given, lambda redis: _rebuild(redis, given))
     serve(lambda redis: Positions(redis, given.group or "position"), given)
 
 
 @app.command()
-def order() -> None:
-    """Fill intents on paper against the live book."""
+def risk() -> None:
+    """Let intents become orders, or refuse them with a reason.
+
+    Reads intents, orders, fills, tickers, instruments and the kill switch.
+
+    Writes approved, and orders that are rejected.
+
+    Settings: CONSUMER_MAX_*, CONSUMER_PRICE_*.
+    """
     given = settings()
-    serve(lambda redis: Orders(redis, given.group or "order"), given)
+    limits = Limits(
+        order_amount=by_symbol(given.max_amount),
+        position=by_symbol(given.max_position),
+        order_notional=given.max_value,
+        exposure=given.max_exposure,
+        orders_per_s=given.max_orders_per_s,
+        price_band=given.price_band,
+        price_age_ms=given.price_age_ms,
+    )
+    serve(lambda redis: Risk(redis, given.group or "risk", limits=limits), given)
+
+
+@app.command()
+def order() -> None:
+    """Execute approved intents on paper, by real books and trades.
+
+    Reads approved, trades, order books and the kill switch.
+
+    Writes orders and fills.
+
+    Settings: CONSUMER_FEES, CONSUMER_LATENCY_MS.
+    """
+    given = settings()
+    venue = Paper(fees(given.fees), given.latency_ms * 1_000_000)
+    serve(lambda redis: Orders(redis, given.group or "order", venue=venue), given)
+
+
+async def _rebuild(redis: Redis, given: ConsumerSettings) -> None:
+    for key in await stored.streams(redis):
+        wanted = key.exchange in (given.exchanges or (key.exchange,)) and key.symbol in (given.symbols or (key.symbol,))
+        if key.channel != "fills" or not wanted:
+            continue
+        rebuilt = await rebuilding.rebuild(redis, key, time.time_ns())
+        if rebuilt.missing:
+            end(f"{key}: {rebuilt.missing} fills are gone; nothing was changed, what is kept knows more", FAILED)
+        said = f"changed: {', '.join(rebuilt.changed)}" if rebuilt.changed else "to the last digit as it was"
+        typer.echo(f"{key.exchange} {key.symbol}: {rebuilt.fills} fills of {rebuilt.accounts} accounts, {said}")
 
 
 def serve(make: Callable[[Redis], Service], given: ConsumerSettings) -> None:

@@ -7,8 +7,13 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from consumers.services.accounting import Position, plain, quote_of
+from consumers.services.accounting import Position, plain, quote_of, rounded
+from ingest.contract.events import Event
+from ingest.contract.events import Position as Told
 from ingest.contract.keys import StreamKey
+
+_MOST_FEES = 16
+_PLACES = 30
 
 SCRIPT = (Path(__file__).parent / "position.lua").read_text(encoding="utf-8")
 
@@ -22,6 +27,8 @@ class Held(Struct, frozen=True):
     fills_g: str
     fills_n: int
     fills_id: str
+    fill: str
+    """The identity of that fill."""
     missing: int = 0
     """Entries of the stream of fills that were gone before they could be read: if not 0, fills may be missing here."""
 
@@ -46,7 +53,31 @@ def to_fields(held: Held, fills: StreamKey, account: str, updated_ns: int) -> di
         "fills_g": held.fills_g,
         "fills_n": str(held.fills_n),
         "fills_id": held.fills_id,
+        "fill": held.fill,
     }
+
+
+def told(held: Held, fills: StreamKey, account: str, updated_ns: int) -> Event:
+    """The same as an event, which is of the fill: whenever it is told, it is told once."""
+    position = held.position
+    body = Told(
+        account=account,
+        quantity=_short(position.quantity),
+        average=_short(position.average_price),
+        realized=_short(position.realized),
+        fees=tuple((currency, _short(fee)) for currency, fee in position.fees[:_MOST_FEES]),
+        fills=position.fills,
+        updated_ns=updated_ns,
+        mark=_short(held.mark),
+        unrealized=_short(position.unrealized(held.mark)),
+    )
+    return Event(StreamKey(fills.exchange, "positions", fills.symbol), f"{account}/{held.fill}", body, "window")
+
+
+def _short(value: Decimal) -> str:
+    """As it may be on the bus; only products of numbers longer than any exchange's have more places."""
+    places = value.as_tuple().exponent
+    return plain(rounded(value, _PLACES) if isinstance(places, int) and places < -_PLACES else value)
 
 
 def from_fields(fields: Mapping[bytes, bytes]) -> Held:
@@ -67,5 +98,6 @@ def from_fields(fields: Mapping[bytes, bytes]) -> Held:
         fills_g=text["fills_g"],
         fills_n=int(text["fills_n"]),
         fills_id=text["fills_id"],
+        fill=text.get("fill", ""),  # not there in those that were written before it was kept
         missing=int(text["missing"]),
     )

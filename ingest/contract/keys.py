@@ -171,6 +171,20 @@ def positions(exchange: str) -> str:
     return f"md:{{{exchange}}}:positions"
 
 
+def kept(exchange: str, service: str, symbol: str) -> str:
+    """Hash: `state` = what a service knows of a symbol; `out …` = what it has decided and may not have told yet."""
+    return f"md:{{{exchange}}}:kept:{service}:{symbol.replace('/', '-')}"
+
+
+KILL = "md:kill"
+"""String: there while nothing may be traded anywhere, even at exchanges that come later."""
+
+
+def kill(exchange: str) -> str:
+    """String: there while nothing may be traded at the exchange."""
+    return f"md:{{{exchange}}}:kill"
+
+
 def lease(exchange: str, name: str) -> str:
     """Who does this for the exchange now; expires if it is not renewed."""
     return f"md:{{{exchange}}}:lease:{name}"

@@ -27,6 +27,7 @@ _TRIM = (_HERE / "look.lua").read_text(encoding="utf-8") + (_HERE / "cut.lua").r
 _TRIM_DIGEST = sha1(_TRIM.encode(), usedforsecurity=False).hexdigest()
 
 _LEASE_ROUNDS = 5  # that may be missed before another janitor takes over
+_KEEP_FILLS_MS = 30 * 86_400_000
 _AT_ONCE = 100  # streams in one pipeline
 _SAY_EVERY_S = 10.0
 
@@ -51,7 +52,7 @@ class Janitor:
 
     - An entry goes once it is `keep_s` old and every registered group that needs its channel has acknowledged it. A
       group that is registered and has not come yet needs all there is. Kept besides: the newest entry of a stream,
-      and of an order book all from its last snapshot on.
+      and of an order book all from its last snapshot on. Fills are kept for 30 days: positions are their sum.
     - With more than `soft` of the budget used, a group that holds entries up and was not active for `dead_after_s` is
       parked: it counts no more until it reads again, and is then told the range that it lost.
     - With more than `hard` of it used, the oldest entries go, whoever needs them and however young they are, until
@@ -178,7 +179,7 @@ class Janitor:
             pipe = self._redis.pipeline(transaction=False)
             pipe.script_load(_TRIM)
             for stream in part:
-                arguments = (*names, stream, self._owner, self._keep_ms, dead_ms, until, enough_bytes)
+                arguments = (*names, stream, self._owner, self._keep(stream), dead_ms, until, enough_bytes)
                 pipe.evalsha(_TRIM_DIGEST, len(names) + 1, *arguments)
             _, *replies = await pipe.execute(raise_on_error=False)
             for stream, reply in zip(part, replies, strict=True):
@@ -186,6 +187,9 @@ class Janitor:
                     self._complain("stream not trimmed", stream=stream, reason=str(reply))
                 else:
                     self.counters.trimmed += max(0, reply)
+
+    def _keep(self, stream: str) -> int:
+        return max(self._keep_ms, _KEEP_FILLS_MS) if parse_key(stream).channel == "fills" else self._keep_ms
 
     async def _tell(self, exchange: str) -> list[Event]:
         told: list[Event] = []

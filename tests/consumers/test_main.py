@@ -14,6 +14,7 @@ from ingest.contract import keys
 from ingest.contract.events import Event, Fill
 from ingest.contract.keys import StreamKey
 from tests.consumers.producing import BTC, ETH, blocked, put, reader, standing, take
+from tests.consumers.services import scene
 from tests.eventually import eventually
 
 NOBODY = "redis://:s3cret@127.0.0.1:1/0"
@@ -32,7 +33,17 @@ def consume(*arguments: str, url: str = NOBODY, **variables: str) -> tuple[int, 
 
 
 @pytest.mark.parametrize(
-    "command", [("lag",), ("tail",), ("replay", "*"), ("run", "bot"), ("run", "order"), ("run", "position")]
+    "command",
+    [
+        ("lag",),
+        ("tail",),
+        ("replay", "*"),
+        ("run", "bot"),
+        ("run", "risk"),
+        ("run", "order"),
+        ("run", "position"),
+        ("kill", "on"),
+    ],
 )
 def test_wrong_settings_are_a_line_each_and_nothing_connects(command):
     code, answer, said = consume(*command, CONSUMER_COUNT="0", CONSUMER_BLOCK_MS="long")
@@ -44,6 +55,45 @@ def test_wrong_settings_are_a_line_each_and_nothing_connects(command):
             "CONSUMER_BLOCK_MS: Input should be a valid integer, unable to parse string as an integer",
             "CONSUMER_COUNT: Input should be greater than or equal to 1",
         ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("CONSUMER_FEES", "'x' says no fees; expected EXCHANGE:MAKER:TAKER, as in binance:0.0002:0.0004"),
+        ("CONSUMER_MAX_POSITION", "'x' says no amount; expected SYMBOL:AMOUNT, as in BTC/USDT:0.5"),
+    ],
+)
+def test_limits_and_fees_that_are_none_are_refused(variable, said):
+    assert consume("run", "risk", **{variable: "x"}) == (2, "", f"{variable}: {said}\n")
+
+
+@pytest.mark.slow
+async def test_the_kill_switch_says_where_it_is_on(redis, redis_server):
+    await put(redis, BTC, [1])
+    said = [alone(redis_server.url, "kill", *step)[1:] for step in (["on", "kraken"], ["on"], ["off"])]
+    assert said == [
+        ("", "nothing is known of kraken; there are: binance\n"),
+        ("the kill switch is on at *, at binance\n", ""),
+        ("the kill switch is on nowhere\n", ""),
+    ]
+
+
+def test_a_kill_switch_of_no_exchange_is_refused():
+    code, _, said = consume("kill", "on", "a b")
+    assert (code, said[:30]) == (2, "'a b' is not a name of an exch")
+
+
+@pytest.mark.slow
+async def test_positions_whose_fills_are_gone_are_not_rebuilt(redis, redis_server):
+    name = StreamKey("binance", "fills", "BTC/USDT")
+    await append(redis, [scene.fill("a", "buy", "1", "1"), scene.fill("b", "buy", "1", "1")])
+    await redis.xtrim(str(name), maxlen=1, approximate=False)
+    assert alone(redis_server.url, "run", "position", "--rebuild") == (
+        1,
+        "",
+        f"{name}: 1 fills are gone; nothing was changed, what is kept knows more\n",
     )
 
 
@@ -207,6 +257,13 @@ async def test_a_service_waits_for_a_redis_that_is_not_there():
     assert [line["event"] for line in lines] == ["started", "no Redis", "no Redis"]
     assert process.returncode == 0
     assert "s3cret" not in f"{lines}{rest}"
+
+
+def alone(url: str, *arguments: str) -> tuple[int, str, str]:
+    """The same of a command that ends by itself, as a process of its own."""
+    process = start(url, *arguments)
+    answer, said = process.communicate(timeout=60)
+    return process.returncode, answer, said
 
 
 def start(url: str, *arguments: str) -> subprocess.Popen[str]:

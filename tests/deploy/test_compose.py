@@ -18,7 +18,7 @@ from ingest.settings import read_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 TEXT = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
-SERVICES = ("bot", "order", "position")
+SERVICES = ("bot", "risk", "order", "position")
 PROJECT = "tickbus-test"
 SIMULATED = ("--env-file", str(DEPLOY / "env" / "sim.env"))
 LEDGERS = [text for name in sorted(EXCHANGES) for text in ("--ledger", f"/var/lib/tickbus/ledgers/{name}.jsonl")]

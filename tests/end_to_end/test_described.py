@@ -1,20 +1,19 @@
 """What is really on the bus is what the AsyncAPI document says."""
 
-from decimal import Decimal
-
 import pytest
 from jsonschema import Draft7Validator
 
 from consumers import Reader, stored
 from consumers.append import append
 from consumers.book import Book
-from consumers.services.paper import Ticket, execute
+from consumers.services.paper import Paper
+from consumers.services.venue import Desk, Ticket
 from ingest.contract import keys
 from ingest.contract.asyncapi import document
 from ingest.contract.events import Event, Position
 from ingest.contract.keys import StreamKey
 from ingest.simulator.server import simulated_binance
-from tests.consumers.services.scene import NOW_NS, book, intent
+from tests.consumers.services.scene import NOW_NS, approved, book, intent
 from tests.end_to_end.running import working
 from tests.eventually import eventually
 from tests.ingest.contract.described import problems
@@ -33,7 +32,7 @@ async def entries(redis):
 
 
 def services():
-    """What a bot, an order and a position service write: an intent, its order, its fill, what is held then."""
+    """What services write: an intent, its approval, its order, its fill, what is held then."""
     wish, whole = intent("i-1"), Book()
     whole.apply(book(1).body)
     ticket = Ticket(exchange="binance", symbol="BTC/USDT", intent=wish.body, now_ns=NOW_NS)
@@ -47,7 +46,8 @@ def services():
         updated_ns=NOW_NS,
     )
     positions = StreamKey("binance", "positions", "BTC/USDT")
-    return [wish, *execute(ticket, whole, Decimal("0.001")), Event(positions, "i-1", held, "window")]
+    placed = Paper().place(Desk(), ticket, whole)
+    return [wish, approved("i-1"), *placed.events, Event(positions, "i-1", held, "window")]
 
 
 async def bury(redis):

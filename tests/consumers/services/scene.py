@@ -1,8 +1,15 @@
 """A market in a few lines: events for tests, put on the bus by the real script and read back as deliveries."""
 
+import contextlib
+
+from msgspec.structs import replace
+from redis.exceptions import ResponseError
+
 from consumers import stored
 from consumers.append import append
 from consumers.delivery import Delivery
+from consumers.group import Group, Mark, Tenancy
+from ingest.contract import keys
 from ingest.contract.events import Event, Fill, Gap, Intent, Snapshot, Ticker, Trade
 from ingest.contract.keys import StreamKey
 
@@ -14,8 +21,8 @@ def key(channel, symbol="BTC/USDT"):
     return StreamKey("binance", channel, symbol)
 
 
-def trade(s, price, *, received_ns=NOW_NS, **more):
-    body = Trade(price=str(price), amount="1", side="buy", received_ns=received_ns, **more)
+def trade(s, price, *, side="buy", received_ns=NOW_NS, **more):
+    body = Trade(price=str(price), amount="1", side=side, received_ns=received_ns, **more)
     return Event(key("trades"), str(s), body, "dense", first=str(s))
 
 
@@ -39,6 +46,12 @@ def intent(intent_id, side="buy", amount="1", *, order_type="market", symbol="BT
     return Event(key("intents", symbol), intent_id, body, "window")
 
 
+def approved(*args, **more):
+    """An intent that may become an order."""
+    said = intent(*args, **more)
+    return replace(said, key=key("approved", said.key.symbol))
+
+
 def fill(fill_id, side, amount, price, *, account="paper", fee="0"):
     body = Fill(
         fill_id=fill_id,
@@ -56,10 +69,36 @@ def fill(fill_id, side, amount, price, *, account="paper", fee="0"):
     return Event(key("fills"), fill_id, body, "window")
 
 
-async def deliveries(redis, stream):
+class Owner:
+    """Who owns everything, for a group: commits as readers do."""
+
+    def __init__(self, redis, group):
+        self.redis = redis
+        self.group = Group(redis, group, "owner")
+
+    async def commit(self, entry, commands):
+        key, mark = entry
+        await self.redis.hset(keys.shards(key.exchange, self.group.name), "0", "test 1 - -")
+        with contextlib.suppress(ResponseError):
+            await self.redis.xgroup_create(str(key), self.group.name, "0")
+        await self.group.take_back(key, [mark.id.encode()])
+        done = await self.group.commit(key, mark, Tenancy("test", 0, 1), commands)
+        return done == 1
+
+
+async def deliveries(redis, stream, group="service"):
     """All entries of the stream, as a reader would hand them over."""
+    owner = Owner(redis, group)
     return [
-        Delivery(stream, entry, entry.event, hole=0, redelivered=False, _arrival=None, _holder=None)
+        Delivery(
+            stream,
+            entry,
+            entry.event,
+            hole=0,
+            redelivered=False,
+            _arrival=(stream, Mark(entry.id, entry.g, entry.n)),
+            _holder=owner,
+        )
         async for entry in stored.entries(redis, stream, after="0-0")
     ]
 
@@ -68,7 +107,7 @@ async def deliver(redis, service, *events):
     """Append the events and have the service handle them, in order."""
     for event in events:
         await append(redis, [event])
-        await service.handle((await deliveries(redis, event.key))[-1])
+        await service.handle((await deliveries(redis, event.key, service.name))[-1])
 
 
 async def bodies(redis, stream):

@@ -9,6 +9,7 @@ from redis.exceptions import ResponseError
 from consumers.append import append
 from consumers.services.bot import Bot
 from consumers.services.order import Orders
+from consumers.services.paper import Paper
 from consumers.services.strategy import Wish
 from ingest.contract.events import Delta, Event, Intent
 from tests.consumers.services.scene import (
@@ -90,9 +91,9 @@ async def test_an_event_that_comes_again_places_no_second_order(redis, kind, pla
     # The bot died before its ack and starts anew; and Redis lost the trade, so that it has been appended again.
     again = replace(first, redelivered=True, entry=replace(first.entry, id="1-0"))
     await bot(redis, kind=kind, now_ns=NOW_NS + SECOND_NS).handle(again)
-    orders = Orders(redis, now_ns=lambda: NOW_NS)
-    for delivery in await deliveries(redis, key("intents")):
-        await orders.handle(delivery)
+    orders = Orders(redis, venue=Paper(), now_ns=lambda: NOW_NS)
+    for delivery in await deliveries(redis, key("intents"), "order"):
+        await orders.handle(replace(delivery, key=key("approved")))
     assert len({order.order_id for order in await bodies(redis, key("orders"))}) == placed
 
 

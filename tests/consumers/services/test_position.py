@@ -4,11 +4,15 @@ from decimal import Decimal
 
 import pytest
 from msgspec.structs import replace
+from redis.exceptions import RedisError
 
+from consumers import append as appending
 from consumers.append import append
 from consumers.services.position import Overtaken, Positions
+from consumers.services.rebuilding import Rebuilt, rebuild
 from ingest.contract import keys
-from tests.consumers.services.scene import NOW_NS, deliver, deliveries, fill, key, ticker
+from ingest.contract.events import Position as Told
+from tests.consumers.services.scene import NOW_NS, bodies, deliver, deliveries, fill, key, ticker
 
 POSITION = keys.position("binance", "paper", "BTC/USDT")
 
@@ -56,6 +60,7 @@ async def test_a_position_is_a_hash_that_says_all_of_it(redis):
             "fills_g": last.g,
             "fills_n": "2",
             "fills_id": last.id,
+            "fill": "a.2",
         },
         {POSITION.encode()},
     )
@@ -190,3 +195,87 @@ async def test_a_fill_between_marks_is_marked_by_the_latest_ticker(redis):
     it = positions(redis)
     await deliver(redis, it, FILLS[0], ticker(1, last="101"), ticker(2, last="107"), FILLS[1])
     assert await of(redis, "mark", "quantity") == ("107", "3")
+
+
+async def told(redis):
+    return [(p.account, p.quantity, p.realized, p.fills) for p in await bodies(redis, key("positions"))]
+
+
+async def test_each_fill_is_followed_by_the_position_that_it_made(redis):
+    it = positions(redis)
+    await deliver(redis, it, *FILLS)
+    for again in await deliveries(redis, key("fills")):
+        await positions(redis).handle(again)
+    (_, _, _, _, last) = await bodies(redis, key("positions"))
+    assert (await told(redis), last) == (
+        [
+            ("paper", "1", "-0.1", 1),
+            ("paper", "3", "-0.302", 2),
+            ("paper", "1", "8.154666666666666667", 3),
+            ("paper", "-3", "11.072", 4),
+            ("paper", "-1.5", "12.4175", 5),
+        ],
+        Told(
+            account="paper",
+            quantity="-1.5",
+            average="104",
+            realized="12.4175",
+            fees=(("USDT", "1.0825"),),
+            fills=5,
+            updated_ns=NOW_NS,
+            mark="103",
+            unrealized="1.5",
+        ),
+    )
+
+
+async def test_a_position_that_was_written_and_not_told_is_told(redis, monkeypatch):
+    await append(redis, FILLS[:1])
+    (delivery,) = await deliveries(redis, key("fills"))
+
+    async def fails(*_):
+        raise RedisError("the line is cut")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(appending, "_send", fails)
+        with pytest.raises(RedisError):
+            await positions(redis).handle(delivery)
+    assert await of(redis, "fills") == ("1",)
+    await positions(redis).handle(delivery)
+    assert await told(redis) == [("paper", "1", "-0.1", 1)]
+
+
+async def test_numbers_that_are_too_long_for_the_bus_are_told_rounded(redis):
+    long = fill("f", "buy", "0.1234567890123456789", "0.1234567890123456789", fee="0")
+    await deliver(redis, positions(redis), long, fill("g", "sell", "0.1234567890123456789", "1"))
+    assert [p.realized for p in await bodies(redis, key("positions"))] == ["0", "0.108215210259106842149809480012"]
+
+
+async def test_what_is_rebuilt_has_the_same_digits(redis):
+    other = [replace(each, s=f"x{each.s}", body=replace(each.body, account="other")) for each in FILLS[:3]]
+    await deliver(redis, positions(redis), *FILLS, *other, ticker(1, last="107"))
+    names = POSITION, keys.position("binance", "other", "BTC/USDT")
+    before = [await held(redis, name) for name in names]
+    same = await rebuild(redis, key("fills"), NOW_NS)
+    assert (same, [await held(redis, name) for name in names]) == (Rebuilt(key("fills"), 2, 8, (), 0), before)
+
+    await redis.hset(names[0], "quantity", "1000")
+    await redis.delete(names[1])
+    mended = await rebuild(redis, key("fills"), NOW_NS)
+    assert (mended.changed, [await held(redis, name) for name in names]) == (("other", "paper"), before)
+
+
+async def test_a_position_without_fills_is_gone_once_rebuilt(redis):
+    await deliver(redis, positions(redis), FILLS[0])
+    stray = keys.position("binance", "stray", "BTC/USDT")
+    await redis.hset(stray, mapping={**await redis.hgetall(POSITION), b"account": b"stray"})
+    await redis.sadd(keys.positions("binance"), stray)
+    rebuilt = await rebuild(redis, key("fills"), NOW_NS)
+    assert (rebuilt.changed, await redis.smembers(keys.positions("binance"))) == (("stray",), {POSITION.encode()})
+
+
+async def test_what_cannot_be_rebuilt_is_left_as_it_is(redis):
+    await deliver(redis, positions(redis), *FILLS)
+    before = await held(redis)
+    await redis.xtrim(str(key("fills")), maxlen=2, approximate=False)
+    assert ((await rebuild(redis, key("fills"), NOW_NS)).missing, await held(redis)) == (3, before)

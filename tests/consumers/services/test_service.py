@@ -1,18 +1,16 @@
 """The line that services run along: an entry is acknowledged once its effect is there, and a crash changes nothing."""
 
 import asyncio
-from decimal import Decimal
 
 from consumers.append import append
 from consumers.reader import Reader
-from consumers.services.bot import Bot
 from consumers.services.lines import ATTEMPTS, run
 from consumers.services.order import Orders
+from consumers.services.paper import Paper
 from consumers.services.position import Positions
 from consumers.services.service import Served
-from consumers.services.strategy import Wish
 from ingest.contract import keys
-from tests.consumers.services.scene import NOW_NS, bodies, book, fill, intent, key, trade
+from tests.consumers.services.scene import NOW_NS, approved, bodies, book, fill, key, trade
 from tests.eventually import eventually
 
 
@@ -117,10 +115,10 @@ async def test_a_crash_between_effect_and_ack_leaves_positions_exact(redis):
 
 async def test_a_crash_between_effect_and_ack_places_no_second_order(redis):
     await append(redis, [book(1, asks=(("101", "1"), ("102", "9")))])
-    await append(redis, [intent("a", amount="2"), intent("b", amount="1")])
-    for after in (1, 2, 2):
-        await crash(redis, Orders(redis, now_ns=lambda: NOW_NS), after)
-    await serve(redis, Orders(redis, now_ns=lambda: NOW_NS), lambda: settled(redis))
+    await append(redis, [approved("a", amount="2"), approved("b", amount="1")])
+    for _ in range(2):
+        await crash(redis, Orders(redis, venue=Paper(), now_ns=lambda: NOW_NS), 1)
+    await serve(redis, Orders(redis, venue=Paper(), now_ns=lambda: NOW_NS), lambda: settled(redis))
     fills = [(fill.intent_id, fill.price, fill.amount) for fill in await bodies(redis, key("fills"))]
     statuses = [order.status for order in await bodies(redis, key("orders"))]
     assert (fills, statuses) == (
@@ -130,30 +128,6 @@ async def test_a_crash_between_effect_and_ack_places_no_second_order(redis):
 
 
 async def settled(redis):
-    return await redis.hget(keys.handled("binance", "order"), str(key("intents"))) and not await pending(
-        redis, key("intents"), "order"
+    return await redis.hget(keys.handled("binance", "order"), str(key("approved"))) and not await pending(
+        redis, key("approved"), "order"
     )
-
-
-class Eager:
-    """Buys at every trade."""
-
-    def on_trade(self, key, trade):
-        yield Wish(side="buy", amount=Decimal("0.5"))
-
-
-async def test_from_trades_to_a_position_with_a_crash_of_each_service_behind_each_of_its_effects(redis):
-    await append(redis, [book(1, asks=(("101", "9"),)), *(trade(s, 100) for s in range(1, 6))])
-
-    def services():
-        return (
-            Bot(redis, "eager", Eager, now_ns=lambda: NOW_NS),
-            Orders(redis, now_ns=lambda: NOW_NS),
-            Positions(redis, now_ns=lambda: NOW_NS),
-        )
-
-    for index in range(3):
-        for after in (1, 2, 5):
-            await crash(redis, services()[index], after)
-    stored = await redis.hgetall(keys.position("binance", "paper", "BTC/USDT"))
-    assert (stored[b"quantity"], stored[b"fills"], stored[b"realized_pnl"]) == (b"2.5", b"5", b"-0.2525")

@@ -14,6 +14,7 @@ from tests.ingest.retention.scene import BOOK, TRADES, group, janitor, left, wri
 
 pytestmark = pytest.mark.slow
 
+FILLS = StreamKey("binance", "fills", "BTC/USDT")
 CANDLES = StreamKey("binance", "candles-1m", "BTC/USDT")
 
 
@@ -52,6 +53,13 @@ async def test_what_nobody_needs_stays_until_it_is_old(redis):
         young,
         {b"trimmed_n": b"3", b"trimmed_to": old[-1].encode()},
     )
+
+
+async def test_fills_stay_for_longer_since_positions_are_their_sum(redis):
+    await write(redis, 1, age_s=31 * 86_400, key=FILLS)
+    kept = await write(redis, 2, age_s=29 * 86_400, key=FILLS)
+    await janitor(redis, keep_s=900).round()
+    assert await left(redis, FILLS) == kept
 
 
 async def test_a_group_that_has_not_come_yet_keeps_all_there_is(redis):

@@ -1,0 +1,51 @@
+"""What venues charge for a fill, as a share of its cost: the first tier of their public tables."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from types import MappingProxyType
+
+from msgspec import Struct
+
+
+class BadFees(ValueError):
+    """A text that says no fees; says why."""
+
+
+class Fees(Struct, frozen=True):
+    """Shares of the cost, 0.001 is 0.1 %; negative where the venue pays."""
+
+    maker: Decimal
+    taker: Decimal
+
+
+def _fees(maker: str, taker: str) -> Fees:
+    return Fees(Decimal(maker), Decimal(taker))
+
+
+TABLE: Mapping[str, Fees] = MappingProxyType(
+    {
+        "binance": _fees("0.001", "0.001"),  # https://www.binance.com/en/fee/trading
+        "bybit": _fees("0.001", "0.001"),  # https://www.bybit.com/en/help-center/article/Trading-Fee-Structure
+        "coinbase": _fees("0.004", "0.006"),  # https://help.coinbase.com/en/exchange/trading-and-funding/exchange-fees
+        "kraken": _fees("0.0025", "0.004"),  # https://www.kraken.com/features/fee-schedule
+        "okx": _fees("0.0008", "0.001"),  # https://www.okx.com/fees
+    }
+)
+OTHERS = _fees("0.001", "0.001")
+"""Of a venue that is not in the table."""
+
+
+def fees(said: Sequence[str]) -> Mapping[str, Fees]:
+    """The table, with what texts such as `binance:0.0002:0.0004` (maker, taker) say instead. Raises BadFees."""
+    return {**TABLE, **dict(map(_parsed, said))}
+
+
+def _parsed(text: str) -> tuple[str, Fees]:
+    try:
+        exchange, maker, taker = text.split(":")
+        fees = _fees(maker, taker)
+    except (ValueError, InvalidOperation):
+        raise BadFees(f"{text!r} says no fees; expected EXCHANGE:MAKER:TAKER, as in binance:0.0002:0.0004") from None
+    if not all(share.is_finite() and -1 < share < 1 for share in (fees.maker, fees.taker)):
+        raise BadFees(f"{text!r}: a fee is a share of the cost, 0.001 is 0.1 %")
+    return exchange, fees

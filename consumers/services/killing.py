@@ -1,0 +1,32 @@
+"""The kill switch: while it is on, nothing becomes an order and nothing is filled. It takes effect in one step.
+
+The script that writes a decision down looks at the switch itself (decide.lua), so whatever is decided was so before it.
+"""
+
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+
+from consumers import stored
+from ingest.contract import keys
+
+
+class NoSuchExchange(Exception):
+    """The bus has never heard of it: more likely a slip of the pen than one that comes later."""
+
+
+async def switch(redis: Redis, exchanges: Sequence[str], *, on: bool) -> list[str]:
+    """Switch it at these exchanges, or at all there are and will be (`*`); where it is on now.
+
+    Raises NoSuchExchange.
+    """
+    known = await stored.members(redis, keys.EXCHANGES)
+    if strange := [each for each in exchanges if each not in known]:
+        raise NoSuchExchange(f"nothing is known of {', '.join(strange)}; there are: {', '.join(known) or 'none'}")
+    names = [keys.kill(exchange) for exchange in exchanges or known] + ([] if exchanges else [keys.KILL])
+    pipe = redis.pipeline(transaction=True)
+    for name in names:
+        pipe.set(name, "on") if on else pipe.delete(name)
+    await pipe.execute()
+    everywhere = ["*"] if await redis.exists(keys.KILL) else []
+    return everywhere + [each for each in known if await redis.exists(keys.kill(each))]

@@ -244,7 +244,7 @@ class Depth:
         data = _depth_frame(frame).data
         same(data.s, self._native)
         check(chain.from_iterable(chain(data.b, data.a)))
-        if data.U > data.u:
+        if data.u < data.U:
             raise ValueError(f"a diff of the ids {data.U} to {data.u}")
         exchange_ns = exchange_time(data.E * 1_000_000, now_ns)
         delta = Delta(bids=data.b, asks=data.a, received_ns=now_ns, exchange_ns=exchange_ns)

@@ -59,9 +59,9 @@ class Touchy(Struct):
             yield Alarm(after_ms=self.mixed % 11, name=str(self.mixed % 2))
 
 
-def happened(dice, symbol, s):
-    """The event number s of one of the streams, at this moment."""
-    now_ns, channel = time.time_ns(), dice.choice(CHANNELS)
+def happened(dice, symbol, s, ahead_ns=0):
+    """The next event of one of the streams, at this moment; `s` has how far each is."""
+    now_ns, channel = time.time_ns() + ahead_ns, dice.choice(CHANNELS)
     number = s[symbol, channel] = s.get((symbol, channel), 1) + 1
     if channel == "trades":
         event = scene.trade(number - 1, dice.randrange(90, 110), received_ns=now_ns)
@@ -76,10 +76,10 @@ def happened(dice, symbol, s):
     return replace(event, key=scene.key(channel, symbol))
 
 
-async def play(redis, dice, count, s):
+async def play(redis, dice, count, s, ahead_ns=0):
     """So much of a market."""
     for _ in range(count):
-        await append(redis, [happened(dice, dice.choice(SYMBOLS), s) for _ in range(dice.randrange(1, 4))])
+        await append(redis, [happened(dice, dice.choice(SYMBOLS), s, ahead_ns) for _ in range(dice.randrange(1, 4))])
 
 
 @pytest.fixture
@@ -152,6 +152,31 @@ async def test_a_bot_that_dies_again_and_again_says_what_one_that_lives_does(mar
     intents, *_ = await rehearsed(market)
     assert await said(market) == intents
     assert min(len(each) for each in intents.values()) > 20
+
+
+async def test_a_process_that_is_killed_again_and_again_says_what_one_that_lives_does(market, redis_server, tmp_path):
+    env = {"CONSUMER_REDIS_URL": redis_server.url, "CONSUMER_BLOCK_MS": "20", "CONSUMER_LEASE_MS": "500"}
+    arguments = ("consumers", "run", "bot", "--strategy", f"{__name__}:Touchy")
+    # From a clock that is ahead, so that nothing is warm-up, however slow this machine is.
+    dice, s, ahead_ns = random.Random(5), {}, 3_600 * 10**9
+    for life in range(4):
+        process = Process(f"bot-{life}", tmp_path, *arguments, env=env)
+        try:
+            before = sum(map(len, (await said(market)).values()))
+            await play(market, dice, 25, s, ahead_ns)
+            await eventually(lambda before=before: says_more(market, before), within_seconds=30)
+            await play(market, dice, 25, s, ahead_ns)
+            if life == 3:
+                await eventually(lambda: handled(market), within_seconds=30)
+        finally:
+            process._process.kill()
+            process._process.wait()
+    intents, *_ = await rehearsed(market)
+    assert await said(market) == intents
+
+
+async def says_more(redis, before):
+    return sum(map(len, (await said(redis)).values())) > before
 
 
 class Amnesiac(Bot):

@@ -2,7 +2,7 @@
 
 from decimal import Decimal, localcontext
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from consumers.book import LiveBook
 from consumers.replay import Replayed
@@ -38,9 +38,6 @@ class Market(Struct):
     book: LiveBook
     position: Position
     desk: Desk = Desk()
-    waiting: list[Intent] = field(default_factory=list)
-    """Decided, and not at the exchange yet."""
-    clock_ns: int = 0
     mark: Decimal | None = None
     """The price of the latest trade, or the middle of the book if that is newer."""
     pnl: Decimal = ZERO
@@ -57,6 +54,9 @@ class Rehearsal:
         self._terms = terms
         self._venue = venue
         self._seats: dict[tuple[str, str], Seat] = {}
+        self._waiting: list[tuple[StreamKey, Intent]] = []
+        """Decided, and not at the exchange yet."""
+        self._clock_ns = 0
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -80,36 +80,39 @@ class Rehearsal:
             heard = self._traded(key, market, entry)
         decided = self._decided(seat.show(key, entry)) if key in seat.streams else ()
         with localcontext(EXACT):
-            placed = self._placed(key, market)
+            placed = self._placed()
             self._value(market)
         return heard + decided + placed
 
     def _traded(self, key: StreamKey, market: Market, entry: Entry) -> tuple[Event, ...]:
         event = entry.event
         if isinstance(event, News):
-            market.clock_ns = max(market.clock_ns, event.received_ns)
+            self._clock_ns = max(self._clock_ns, event.received_ns)
         if isinstance(event, Snapshot | Delta):
             bid, ask = market.book.book.best_bid, market.book.book.best_ask
             market.mark = (bid.price + ask.price) / 2 if market.book.live and bid and ask else market.mark
         elif isinstance(event, Trade):
             market.mark = Decimal(event.price)
-            return self._booked(market, self._venue.hear(market.desk, key, event, market.clock_ns))
+            return self._booked(market, self._venue.hear(market.desk, key, event, self._clock_ns))
         return ()
 
     def _decided(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
         for event in events:
             if isinstance(event.body, Intent):
                 self.intents += 1
-                self._market(event.key).waiting.append(event.body)
+                self._waiting.append((event.key, event.body))
         return events
 
-    def _placed(self, key: StreamKey, market: Market) -> tuple[Event, ...]:
-        """What has reached the exchange by now."""
-        due = [intent for intent in market.waiting if self._venue.acts_ns(intent) <= market.clock_ns]
-        market.waiting = [intent for intent in market.waiting if intent not in due]
+    def _placed(self) -> tuple[Event, ...]:
+        """What has reached the exchanges by now."""
+        waiting, self._waiting = self._waiting, []
         events: tuple[Event, ...] = ()
-        for intent in due:
-            ticket = Ticket(key.exchange, key.symbol, intent, market.clock_ns)
+        for key, intent in waiting:
+            if self._venue.acts_ns(intent) > self._clock_ns:
+                self._waiting.append((key, intent))
+                continue
+            market = self._market(key)
+            ticket = Ticket(key.exchange, key.symbol, intent, self._clock_ns)
             book = market.book.book if market.book.live else None
             events += self._booked(market, self._venue.place(market.desk, ticket, book))
         return events

@@ -75,9 +75,8 @@ compose-test: $(READY)  ## Build the containers, break them, audit them; COMPOSE
 	@COMPOSE_TEST=1 $(BIN)/python -m pytest -rs tests/deploy/test_compose.py
 
 .PHONY: test
-test: $(READY)  ## All tests: those that only calculate on all cores, then those that start servers and processes
-	@$(BIN)/python -m pytest -n auto -m 'not slow'
-	@$(BIN)/python -m pytest -m slow
+test: $(READY)  ## All tests, on all cores
+	@$(BIN)/python -m pytest -n auto
 
 .PHONY: unit
 unit: $(READY)  ## The tests that need no servers of their own and take under half a minute

@@ -10,7 +10,6 @@ from redis.backoff import NoBackoff
 
 from deploy.local_redis import LocalRedis, local_redis
 
-
 # No test asserts how long something takes, and the same commit has the same outcome; `make fuzz` is there to wander.
 settings.register_profile("tickbus", deadline=None, derandomize=True)
 settings.load_profile("tickbus")

@@ -129,10 +129,11 @@ def _lives(channel: str, told: Sequence[Sequence[Entry]], lives: Sequence[Truth]
     for life, truth in enumerate(lives):
         own = [part for part in parts if part.life == life]
         entries = [entry for part in own for entry in part.entries]
-        if not any(entry.s.isdigit() for entry in entries) and truth.emitted and life not in excuses.unsaid:
+        owed = excuses.owed(life, truth.emitted)
+        if not any(entry.s.isdigit() for entry in entries) and owed and life not in excuses.unsaid:
             yield "wrong", f"the exchange began anew {len(lives) - 1} times, of time {life} the stream says nothing"
         elif life not in excuses.unsaid:
-            yield from _numbered(channel, entries, truth.emitted, excuses.of(life))
+            yield from _numbered(channel, entries, owed, excuses.of(life))
         if channel == "trades":
             yield from gaps_of_trades(entries, truth.emitted)
         else:

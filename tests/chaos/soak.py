@@ -59,7 +59,7 @@ class _Looks(Struct):
 
 
 def next_faults(random: Random, keys: Sequence[StreamKey], cannot: Collection[str] = ()) -> tuple[str, ...]:
-    """What goes wrong at once on one exchange. A refusal matters to who subscribes anew.
+    """What goes wrong at once on one exchange. A refusal matters to who subscribes anew, and until that is done again.
 
     One in five strikes the connection, and with it every stream: more than that, and all that is missing of all symbols
     is more than may be asked for by REST.
@@ -72,7 +72,7 @@ def next_faults(random: Random, keys: Sequence[StreamKey], cannot: Collection[st
     if choice < 0.8:
         return (f"{random.choice(OF_STREAMS)}:{about}",) if random.random() < 0.8 else (f"silent:{about}@0s/4s",)
     if choice < 0.83:
-        return f"refuse:{about}@0s/3s", "drop"
+        return f"refuse:{about}@0s/3s", "drop", "drop@4s"
     return random.choice([faults for faults in OF_ALL if faults[-1].partition("@")[0] not in cannot])
 
 

@@ -52,7 +52,7 @@ class Session:
         """That the exchange counts from another beginning, behind the id `last`, if the stream stands just there.
 
         How far the old series went behind that place, no exchange says: its end is lost from there on, if it was not
-        the end. And others may have come and gone before the exchange's time `since_ns`.
+        the end. And others may have come and gone up to the exchange's time `since_ns`.
         """
         first = None if standing.position is None else str(int(standing.position) + 1)
         gap = Gap(reason="series_restart", first_id=first, to_ns=since_ns, after_g=standing.g, after_n=standing.n)

@@ -7,8 +7,8 @@ And where Redis forgets a series that it had, which then is begun again, it is n
 came before the snapshot with which it begins the second time has gone with what Redis forgot, and if meanwhile the
 series has ended, all of it has. That is told by the `rollback`, and by the `series_restart` that follows it.
 
-And where ids began anew yet again before anybody was sure that they had, the `series_restart` names a time before which
-other series may have come and gone.
+And where ids began anew yet again before anybody was sure that they had, the `series_restart` names a time up to which
+other series of trades may have come and gone. Of a book it need not: that was told to be out of order.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -71,7 +71,7 @@ class Excuses(Struct, frozen=True):
     ranges: Sequence[tuple[int, Range]]
     unsaid: frozenset[int]
     passed_ns: Mapping[int, int]
-    """Lives of which nothing need be there that is older than this."""
+    """Lives of which nothing need be there that is not newer than this."""
 
     def of(self, life: int) -> list[Range]:
         return [excuse for whose, excuse in self.ranges if whose == life]
@@ -81,7 +81,7 @@ class Excuses(Struct, frozen=True):
         since_ns = self.passed_ns.get(life)
         if since_ns is None:
             return emitted
-        return [said for said in emitted if not (isinstance(said, TradeRecord) and said.exchange_ns < since_ns)]
+        return [said for said in emitted if not (isinstance(said, TradeRecord) and said.exchange_ns <= since_ns)]
 
 
 def excused(parts: Sequence[Part], life_of: Callable[[int], int], *, is_book: bool) -> Excuses:
@@ -91,16 +91,18 @@ def excused(parts: Sequence[Part], life_of: Callable[[int], int], *, is_book: bo
     passed_ns: dict[int, int] = {}
     newest: dict[int, int] = {}
     forgot, chapter = False, 0
+    before: Part | None = None
     for part in parts:
         forgot = forgot or part.rolls_back or part.chapter != chapter
         chapter = part.chapter
         if part.restart and part.restart.first_id:
             first = int(part.restart.first_id)
-            ended = life_of(first - 1)
+            ended = before.life if before and before.ends == first - 1 else life_of(first - 1)
             if ended != part.life:
                 ranges.append((ended, (first, _FOREVER)))
             between = range(ended + 1, part.life)
-            if forgot:
+            # A book that has yet to begin says nothing, and has told so.
+            if forgot or is_book:
                 unsaid.update(between)
             if part.restart.to_ns is not None:
                 passed_ns.update(dict.fromkeys(between, part.restart.to_ns))
@@ -108,7 +110,7 @@ def excused(parts: Sequence[Part], life_of: Callable[[int], int], *, is_book: bo
             ranges.append((part.life, (newest[part.life] + 1, part.begins)))
         if part.ends is not None:
             newest[part.life] = max(part.ends, newest.get(part.life, 0))
-        forgot = forgot and part.restart is None
+        forgot, before = forgot and part.restart is None, part
     passed_ns = {life: ns for life, ns in passed_ns.items() if life not in newest}
     return Excuses(ranges, frozenset(unsaid - newest.keys()), passed_ns)
 

@@ -164,9 +164,9 @@ def test_a_series_that_came_and_went_is_not_there_only_if_redis_forgot_it(chapte
 @pytest.mark.parametrize(
     ("told", "columns"),
     [
-        pytest.param([anew("x.1", 9010, to_ns=4), *THIRD_SAID], {}, id="said"),
-        pytest.param([anew("x.1", 9010, to_ns=3), *THIRD_SAID], {"wrong": 1}, id="until too early"),
-        pytest.param([anew("x.1", 9010, to_ns=4), *THIRD_SAID[1:]], {"lost": 1}, id="of another one"),
+        pytest.param([anew("x.1", 9010, to_ns=3), *THIRD_SAID], {}, id="said"),
+        pytest.param([anew("x.1", 9010, to_ns=2), *THIRD_SAID], {"wrong": 1}, id="until too early"),
+        pytest.param([anew("x.1", 9010, to_ns=3), *THIRD_SAID[1:]], {"lost": 1}, id="of another one"),
         pytest.param(
             [anew("x.1", 9010), NEW_SAID[0], anew("x.2", 2, to_ns=4), *THIRD_SAID], {}, id="heard in part, and said"
         ),

@@ -381,13 +381,14 @@ def _bytes(value):
 
 def unaccounted(emitted, entries):
     """What is neither in the stream nor said to be lost, and what is there and should not be."""
-    left, wrong, behind = [*emitted], [], Said(0, 0, 0)
+    left, wrong, there, behind = [*emitted], [], set(), Said(0, 0, 0)
     for entry in entries:
         match entry.event:
             case Trade(price=price, exchange_ns=ns):
                 behind = Said(int(price), int(entry.s), ns)
-                if behind not in left:
+                if behind not in emitted or behind in there:
                     wrong.append(entry.s)
+                there.add(behind)
                 left = [said for said in left if said != behind]
             case Gap(first_id=first, last_id=str(last)):
                 lost = range(int(first), int(last) + 1)
@@ -397,7 +398,7 @@ def unaccounted(emitted, entries):
                 left = [said for said in left if said not in gone]
             case Gap(first_id=first, to_ns=int(to_ns)):
                 ended = [said for said in left if said.series == behind.series and said.id >= int(first)]
-                passed = [said for said in left if said.series != behind.series and said.ns < to_ns]
+                passed = [said for said in left if said.series != behind.series and said.ns <= to_ns]
                 left = [said for said in left if said not in (*ended, *passed)]
     return left, wrong
 

@@ -95,7 +95,8 @@ class Venue:
             said = now.emitted[str(key)]
             if said and isinstance(said[-1], ledger.Trade | ledger.Delta) and _follows(key):
                 ends = before[-1].emitted[str(key)] if before else []
-                found[key] = range(int(said[-1].s), int(ends[0].s) if ends else 1 << 53)
+                newest, end = int(said[-1].s), int(ends[0].s) if ends else 0
+                found[key] = range(newest, end if end > newest else 1 << 53)
         return found
 
 

@@ -55,6 +55,10 @@ soak: $(READY)  ## Ten minutes of exchanges that misbehave every five seconds: S
 EXCHANGES_OF_SOAK = $(if $(filter environment command line,$(origin EXCHANGES)),--exchanges "$(EXCHANGES)")
 SECONDS_OF_SOAK = $(if $(filter environment command line,$(origin SECONDS)),$(SECONDS),600)
 
+.PHONY: load
+load: $(READY)  ## Five exchanges with ten symbols each that say much, thirty seconds: whether five workers keep up
+	@$(BIN)/python -m tests.chaos.load
+
 .PHONY: up
 up:  ## The bus in containers: make up PROFILES="binance kraken"; make up SIM=1 with simulated exchanges
 	@$(COMPOSE) $(UP) up --detach --build --wait

@@ -57,7 +57,9 @@ class TradePages:
         self._tries += 1
         if page:
             stuck = self._below is not None and page[-1].id <= self._below.id
-            self._known = sorted({*self._known, page[0], page[-1]})[-_KEPT:]
+            # Ids that are higher and older are of a series that has ended.
+            now = [point for point in self._known if point.id <= page[-1].id or point.ns >= page[-1].ns]
+            self._known = sorted({*now, page[0], page[-1]})[-_KEPT:]
         else:
             stuck = True
         has = bool(page) and page[0].id <= first <= page[-1].id

@@ -1,6 +1,7 @@
 """Trades with consecutive ids: said in order, holes filled by REST, and registered where that cannot be had."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec import structs
 
@@ -19,6 +20,14 @@ below: what an exchange says twice is recent."""
 _FAR = 1_000
 _ATTEMPTS = 4
 _RETRY_NS = 2_000_000_000
+
+
+class _Begun(NamedTuple):
+    """A series that we said begins."""
+
+    left: int
+    """The id at which the stream stood, in the series before."""
+    first: int
 
 
 class DenseTrades:
@@ -42,12 +51,15 @@ class DenseTrades:
         self._asked: TradesWanted | None = None
         self._attempts = 0
         self._below: dict[int, Trade] = {}
+        """Of one series, if of any that is new."""
+        self._newest_below: tuple[int, Trade] | None = None
+        self._outdated = False
+        """Whether what was asked is about a series that has ended since."""
         self._doubt_at = NEVER
         self._restarting = False
         self._look_back_to: int | None = None
         """A new series is certain; from here on it is asked for, to know where it begins."""
-        self._begun: int | None = None
-        """Where the series began, if it was this conversation that saw it begin."""
+        self._begun: _Begun | None = None
 
     @property
     def position(self) -> str | None:
@@ -125,6 +137,8 @@ class DenseTrades:
         asked, self._asked = self._asked, None
         if self.last is None or asked is None:
             return []
+        if self._outdated:
+            return self._doubt_again(now_ns + FAR_DOUBT_NS)
         if asked.first is None:
             return self._compare(rows, now_ns)
         if self._look_back_to is not None:
@@ -132,26 +146,12 @@ class DenseTrades:
         if asked.first > self.last + 1:  # the stream was found behind meanwhile
             self._fetch_at = now_ns
             return []
-        events: list[Event] = []
-        before = self.last
-        for trade_id, trade in rows:
-            if trade_id > self.last + 1:
-                events += self._lose(trade_id - 1, "the exchange no longer has them")
-            if trade_id > self.last:
-                known = self._ahead.pop(trade_id, None)
-                events.append(self._say(trade_id, known or structs.replace(trade, backfilled=True)))
-        events += self._join()
-        if not self._ahead:
-            self._attempts = 0
-        elif self.last > before:
-            self._fetch_at = now_ns
-        else:
-            events += self.failed("the exchange has none", now_ns)
-        return events
+        return self._fill(self.last, rows, now_ns)
 
     def failed(self, reason: str, now_ns: int) -> list[Event]:
         """No usable answer came: try again later, and in the end register the loss."""
         self._asked = None
+        self._outdated = False
         if self._look_back_to is not None:
             self._fetch_at = now_ns + _RETRY_NS
         elif self._below:
@@ -180,6 +180,23 @@ class DenseTrades:
     def _fetch(self, now_ns: int) -> None:
         self._hold.end()
         self._fetch_at = now_ns
+
+    def _fill(self, before: int, rows: list[tuple[int, Trade]], now_ns: int) -> list[Event]:
+        """Behind the id `before`, where the stream stands."""
+        events: list[Event] = []
+        for trade_id, trade in rows:
+            if trade_id > (self.last or 0):
+                events += self._lose(trade_id - 1, "the exchange no longer has them")
+                known = self._ahead.pop(trade_id, None)
+                events.append(self._say(trade_id, known or structs.replace(trade, backfilled=True)))
+        events += self._join()
+        if not self._ahead:
+            self._attempts = 0
+        elif self.last != before:
+            self._fetch_at = now_ns
+        else:
+            events += self.failed("the exchange has none", now_ns)
+        return events
 
     def _say(self, trade_id: int, trade: Trade) -> Event:
         self.last = trade_id
@@ -211,17 +228,32 @@ class DenseTrades:
 
     # An exchange may begin to count anew: a symbol is listed again, a test network wiped. Then all that comes is below
     # `last`, as is a frame that comes twice. The first is sure if for a while nothing else comes, and REST agrees.
+    # If meanwhile it begins yet again, only the newest series is said: the word on that tells until when others may be
+    # missing, for nobody knows how many there were, nor what was in them.
 
     def _doubt(self, trade_id: int, trade: Trade, now_ns: int) -> list[Event]:
+        if self._newest_below and _counts_anew(self._newest_below, (trade_id, trade)):
+            self._trust()
+            self._outdated = self._asked is not None
         if len(self._below) < BACKFILLED_TRADES:
             self._below.setdefault(trade_id, trade)
-        if self._doubt_at == NEVER and self._asked is None and not self._restarting:
+        if self._newest_below is None or trade_id > self._newest_below[0]:
+            self._newest_below = trade_id, trade
+        if self._doubt_at == NEVER and self._asked is None and self._look_back_to is None and not self._restarting:
             assert self.last is not None
             self._doubt_at = now_ns + (FAR_DOUBT_NS if self.last - trade_id > _FAR else DOUBT_NS)
         return []
 
+    def _doubt_again(self, at_ns: int) -> list[Event]:
+        self._outdated = False
+        self._look_back_to = None
+        if self._below:
+            self._doubt_at = at_ns
+        return []
+
     def _trust(self) -> None:
         self._below.clear()
+        self._newest_below = None
         self._doubt_at = NEVER
         self._look_back_to = None
         if self._restarting:
@@ -233,37 +265,60 @@ class DenseTrades:
         assert self.last is not None
         if rows and rows[-1][0] >= self.last:
             self._trust()
-        elif rows and self._below:
+        elif self._are_of_it(rows):
             self._look_back_to = max(1, rows[-1][0] + 1 - BACKFILLED_TRADES)
             self._fetch_at = now_ns
-        elif self._below:
-            self._doubt_at = now_ns + DOUBT_NS
+        else:
+            self._doubt_again(now_ns + DOUBT_NS)
         return []
+
+    def _are_of_it(self, rows: list[tuple[int, Trade]]) -> bool:
+        """Whether REST tells of the series of which something was heard; it may be ahead of that, or behind."""
+        if not (rows and self._below and self._newest_below):
+            return False
+        return rows[-1][0] >= min(self._below) - 1 and not _counts_anew(self._newest_below, rows[-1])
 
     def _begin(self, rows: list[tuple[int, Trade]], now_ns: int) -> list[Event]:
         """The oldest trades of the new series, as far back as is worth it: many may have come unheard."""
+        if not self._are_of_it(rows):
+            return self._doubt_again(now_ns + DOUBT_NS)
         self._look_back_to = None
         for trade_id, trade in rows:
             self._below.setdefault(trade_id, structs.replace(trade, backfilled=True))
+        events: list[Event] = []
+        for trade_id, trade in sorted(self._ahead.items()):
+            events += [*self._lose(trade_id - 1, "the exchange counts anew"), self._say(trade_id, trade)]
+        self._ahead.clear()
+        self._fetch_at = NEVER
         self._restarting = True
         self._hold.begin(now_ns)
-        return []
+        return events
 
     def _restart(self, standing: Standing | None, now_ns: int) -> list[Event]:
         """Say it, unless another writer has; then go on with all that is known of the new series."""
         if standing is None or self.last is None:
             self._hold.still(None, now_ns)
             return []
-        self._restarting = False
-        self._hold.end()
-        heard, self._below = sorted(self._below.items()), {}
+        heard = sorted(self._below.items())
+        self._trust()
         events: list[Event] = []
         if standing.position is None or int(standing.position) < self.last:
             self.last = None if standing.position is None else int(standing.position)
         else:
-            self._begun = self._begun or heard[0][0]
-            self.last = self._begun - 1
-            events.append(self._session.restart(self.key, standing, self.last))
+            first, oldest = heard[0]
+            if self._begun and self.last >= self._begun.left:
+                first = min(first, self._begun.first)  # the stream has not taken what we said of it
+            self._begun = _Begun(self.last, first)
+            self.last = first - 1
+            events.append(self._session.restart(self.key, standing, self.last, oldest.exchange_ns))
         for trade_id, trade in heard:
             events += self.trade(trade_id, trade, now_ns)
         return events
+
+
+def _counts_anew(before: tuple[int, Trade], now: tuple[int, Trade]) -> bool:
+    """Whether two trades show that ids begin anew between them: newer under an older id. A late frame is older."""
+    (before_id, old), (now_id, new) = before, now
+    if old.exchange_ns is None or new.exchange_ns is None:
+        return False
+    return now_id <= before_id and new.exchange_ns > old.exchange_ns

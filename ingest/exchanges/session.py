@@ -48,12 +48,12 @@ class Session:
         gap = Gap(reason=reason[:256], from_ns=first_ms * 1_000_000, to_ns=last_ms * 1_000_000 + 999_999)
         return Event(key, self.identity(), gap, "span", f"{first_ms}-{last_ms}")
 
-    def restart(self, key: StreamKey, standing: Standing, last: int) -> Event:
+    def restart(self, key: StreamKey, standing: Standing, last: int, since_ns: int | None = None) -> Event:
         """That the exchange counts from another beginning, behind the id `last`, if the stream stands just there.
 
         How far the old series went behind that place, no exchange says: its end is lost from there on, if it was not
-        the end.
+        the end. And others may have come and gone up to the exchange's time `since_ns`.
         """
         first = None if standing.position is None else str(int(standing.position) + 1)
-        gap = Gap(reason="series_restart", first_id=first, after_g=standing.g, after_n=standing.n)
+        gap = Gap(reason="series_restart", first_id=first, to_ns=since_ns, after_g=standing.g, after_n=standing.n)
         return Event(key, self.identity(), gap, "restart", f"{standing.g} {standing.n} {last}")

@@ -51,7 +51,7 @@ class Change(_Record, frozen=True):
 class Whole(_Record, frozen=True):
     """A book as it stood right before the event `s`. It is none itself: whoever follows the changes begins there.
 
-    There is one before the first change of each book, and another once ids have begun anew.
+    There is one before the first change of each book; and, where changes have ids, another once those have begun anew.
     """
 
     bids: Levels

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from ingest.simulator.faults import Fault
-from ingest.simulator.ledger import Entry, Event
+from ingest.simulator.ledger import Entry, Event, Whole
 
 CUT = 1006
 """Not a code that is ever sent: the connection ends without a word."""
@@ -96,7 +96,7 @@ class Dialect(Protocol):
     def connect(self, target: str) -> Session:
         """As Venue."""
 
-    def advance(self, until_ns: int) -> Sequence[Event]:
+    def advance(self, until_ns: int) -> Sequence[Event | Whole]:
         """As Venue."""
 
     def skip(self, by_ns: int) -> None:

@@ -11,7 +11,10 @@ _Amounts = dict[int, int]
 
 
 class Wholes:
-    """Notes each book before its first change, and again once ids have begun anew."""
+    """Notes each book before its first change, and again once ids have begun anew.
+
+    But not where the dialect does, which alone knows what it has not told yet.
+    """
 
     def __init__(self, exchange: str, market: Market) -> None:
         self._pairs = {str(StreamKey(exchange, "orderbook", pair.listing.symbol)): pair for pair in market.pairs}
@@ -29,6 +32,9 @@ class Wholes:
             if isinstance(entry, Struck) and entry.fault.startswith("series"):
                 self._begun.clear()
                 self._before.clear()
+            elif isinstance(entry, Whole):
+                self._pairs.pop(entry.key, None)
+                self._before.pop(entry.key, None)
             elif isinstance(entry, Delta | Change) and entry.key in self._before:
                 self._begun.add(entry.key)
                 bids, asks = self._before.pop(entry.key)

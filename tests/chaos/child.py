@@ -41,6 +41,12 @@ class Child:
         threading.Thread(target=self._note, args=(self._process.stdout,), daemon=True).start()
 
     @property
+    def pid(self) -> int:
+        """Of the life that it is in."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def age_s(self) -> float:
         """How long it has been running."""
         return time.monotonic() - self._started_s

@@ -6,9 +6,12 @@ missing: the one behind the last that was in the stream. Nothing else of an old 
 And where Redis forgets a series that it had, which then is begun again, it is not the same as before: of a book, what
 came before the snapshot with which it begins the second time has gone with what Redis forgot, and if meanwhile the
 series has ended, all of it has. That is told by the `rollback`, and by the `series_restart` that follows it.
+
+And where ids began anew yet again before anybody was sure that they had, the `series_restart` names a time up to which
+other series of trades may have come and gone. Of a book it need not: that was told to be out of order.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -17,6 +20,8 @@ from msgspec import Struct
 from ingest.audit.registry import ROLLBACK, begins_anew
 from ingest.contract.codec import Entry
 from ingest.contract.events import Delta, Gap, Snapshot, Trade
+from ingest.simulator.ledger import Record
+from ingest.simulator.ledger import Trade as TradeRecord
 from tests.chaos.chronicle import Range
 from tests.chaos.losses import Finding, lost_range
 
@@ -65,37 +70,51 @@ class Excuses(Struct, frozen=True):
 
     ranges: Sequence[tuple[int, Range]]
     unsaid: frozenset[int]
+    passed_ns: Mapping[int, int]
+    """Lives of which nothing need be there that is not newer than this."""
 
     def of(self, life: int) -> list[Range]:
         return [excuse for whose, excuse in self.ranges if whose == life]
+
+    def owed(self, life: int, emitted: Sequence[Record]) -> Sequence[Record]:
+        """What of a life has to be there, but for `of`."""
+        since_ns = self.passed_ns.get(life)
+        if since_ns is None:
+            return emitted
+        return [said for said in emitted if not (isinstance(said, TradeRecord) and said.exchange_ns <= since_ns)]
 
 
 def excused(parts: Sequence[Part], life_of: Callable[[int], int], *, is_book: bool) -> Excuses:
     """By what the stream says. `parts` have what was told for the first time; `life_of` an id is whose it is."""
     ranges: list[tuple[int, Range]] = []
     unsaid: set[int] = set()
+    passed_ns: dict[int, int] = {}
     newest: dict[int, int] = {}
     forgot, chapter = False, 0
+    before: Part | None = None
     for part in parts:
         forgot = forgot or part.rolls_back or part.chapter != chapter
         chapter = part.chapter
         if part.restart and part.restart.first_id:
             first = int(part.restart.first_id)
-            ended = life_of(first - 1)
+            ended = before.life if before and before.ends == first - 1 else life_of(first - 1)
             if ended != part.life:
                 ranges.append((ended, (first, _FOREVER)))
-            if forgot:
-                unsaid.update(range(ended + 1, part.life))
-                # What was said of it before is forgotten, and what came behind that had no place any more.
-                ranges += [
-                    (life, (newest[life] + 1, _FOREVER)) for life in range(ended + 1, part.life) if life in newest
-                ]
+            between = range(ended + 1, part.life)
+            # A book that has yet to begin says nothing, and has told so.
+            if forgot or is_book:
+                unsaid.update(between)
+            if forgot:  # what was said of it is forgotten, and what came behind that had no place any more
+                ranges += [(life, (newest[life] + 1, _FOREVER)) for life in between if life in newest]
+            if part.restart.to_ns is not None:
+                passed_ns.update(dict.fromkeys(between, part.restart.to_ns))
         if part.restart and forgot and is_book and part.life in newest and part.begins is not None:
             ranges.append((part.life, (newest[part.life] + 1, part.begins)))
         if part.ends is not None:
             newest[part.life] = max(part.ends, newest.get(part.life, 0))
-        forgot = forgot and part.restart is None
-    return Excuses(ranges, frozenset(unsaid - newest.keys()))
+        forgot, before = forgot and part.restart is None, part
+    passed_ns = {life: ns for life, ns in passed_ns.items() if life not in newest}
+    return Excuses(ranges, frozenset(unsaid - newest.keys()), passed_ns)
 
 
 def misplaced(parts: Sequence[Part], life_of: Callable[[int], int]) -> Iterator[Finding]:

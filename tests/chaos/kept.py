@@ -36,7 +36,10 @@ class Kept(Struct, frozen=True):
     """Of each time that a connection was lost and came back, how long that took."""
     lost_for_good: int
     delivered: dict[tuple[str, str], tuple[int, int]]
-    """How many events were emitted, and how many of them are in the streams; where they have names."""
+    """How many events were emitted, and how many of them are in the streams; where they have names.
+
+    Of a candle that grows, one state is said each quarter of a second, so that only closed ones are counted.
+    """
     behind_ms: dict[str, tuple[float, ...]]
     """By exchange, how long what was received was on its way into the stream: half of it, 99 %, and all."""
     per_second: dict[str, float]
@@ -102,8 +105,12 @@ async def _judge(redis: Redis, key: StreamKey, truth: Lives) -> _Stream:
     coarse = FACTS[key.exchange].coarse_tickers and key.channel == "ticker"
     end = -3 if coarse else None  # by these we tell those of one microsecond apart
     there = {_ANEW.sub("", entry.s)[:end] for entry in entries}
-    named = [event.s[:end] for event in emitted if not isinstance(event, Change)]
+    named = [event.s[:end] for event in emitted if not (isinstance(event, Change) or _grows(event))]
     return _Stream(verdict, len(named), sum(s in there for s in named), [*_late_ms(entries)])
+
+
+def _grows(event: object) -> bool:
+    return isinstance(event, Candle) and not event.closed
 
 
 def _late_ms(entries: Iterable[Entry]) -> Iterable[float]:

@@ -129,10 +129,11 @@ def _lives(channel: str, told: Sequence[Sequence[Entry]], lives: Sequence[Truth]
     for life, truth in enumerate(lives):
         own = [part for part in parts if part.life == life]
         entries = [entry for part in own for entry in part.entries]
-        if not any(entry.s.isdigit() for entry in entries) and truth.emitted and life not in excuses.unsaid:
+        owed = excuses.owed(life, truth.emitted)
+        if not any(entry.s.isdigit() for entry in entries) and owed and life not in excuses.unsaid:
             yield "wrong", f"the exchange began anew {len(lives) - 1} times, of time {life} the stream says nothing"
         elif life not in excuses.unsaid:
-            yield from _numbered(channel, entries, truth.emitted, excuses.of(life))
+            yield from _numbered(channel, entries, owed, excuses.of(life))
         if channel == "trades":
             yield from gaps_of_trades(entries, truth.emitted)
         else:
@@ -145,14 +146,26 @@ def _cut(chapters: Sequence[Sequence[Entry]], lives: Sequence[Truth]) -> list[Pa
 
 
 def _life(part: Sequence[Entry], lives: Sequence[Truth]) -> int:
-    """To which a part belongs: that whose ids are nearest."""
+    """To which a part belongs: that whose ids are nearest; of several that begin alike, that which said the same."""
     number = next((int(entry.s) for entry in part if entry.s.isdigit()), None)
-    return 0 if number is None else _nearest(lives, number)
+    if number is None:
+        return 0
+    nearest = _all_nearest(lives, number)
+    deltas = {entry.s: (entry.event.bids, entry.event.asks) for entry in part if isinstance(entry.event, Delta)}
+    for life in nearest if len(nearest) > 1 else ():
+        said = (each for each in lives[life].emitted if isinstance(each, ledger.Delta) and each.s in deltas)
+        if any(deltas[each.s] == (each.bids, each.asks) for each in said):
+            return life
+    return nearest[0]
 
 
 def _nearest(lives: Sequence[Truth], number: int) -> int:
-    begins = [int(life.emitted[0].s) if life.emitted else 1 << 60 for life in lives]
-    return min(range(len(lives)), key=lambda life: abs(begins[life] - number))
+    return _all_nearest(lives, number)[0]
+
+
+def _all_nearest(lives: Sequence[Truth], number: int) -> list[int]:
+    away = [abs((int(life.emitted[0].s) if life.emitted else 1 << 60) - number) for life in lives]
+    return [life for life, distance in enumerate(away) if distance == min(away)]
 
 
 def _parts(

@@ -98,8 +98,9 @@ def traded(ids):
     return Truth(said), [trade(i) for i in ids]
 
 
-def anew(name, lost_from=None):
-    return entry(name, Gap(reason="series_restart", first_id=lost_from and str(lost_from), after_g="aa", after_n=1))
+def anew(name, lost_from=None, to_ns=None):
+    first_id = lost_from and str(lost_from)
+    return entry(name, Gap(reason="series_restart", first_id=first_id, to_ns=to_ns, after_g="aa", after_n=1))
 
 
 def rollback(name):
@@ -166,6 +167,24 @@ NEXT_UNHEARD = [*OLD_SAID, anew("x.2", 9010), *THIRD_SAID]
 )
 def test_a_series_that_came_and_went_is_not_there_only_if_redis_forgot_it(chapters, columns):
     assert judged(TRADES, chapters, [OLD, NEW, THIRD]) == columns
+
+
+@pytest.mark.parametrize(
+    ("told", "columns"),
+    [
+        pytest.param([anew("x.1", 9010, to_ns=3), *THIRD_SAID], {}, id="said"),
+        pytest.param([anew("x.1", 9010, to_ns=2), *THIRD_SAID], {"wrong": 1}, id="until too early"),
+        pytest.param([anew("x.1", 9010, to_ns=3), *THIRD_SAID[1:]], {"lost": 1}, id="of another one"),
+        pytest.param(
+            [anew("x.1", 9010), NEW_SAID[0], anew("x.2", 2, to_ns=4), *THIRD_SAID], {}, id="heard in part, and said"
+        ),
+        pytest.param(
+            [anew("x.1", 9010), NEW_SAID[1], anew("x.2", 3, to_ns=4), *THIRD_SAID], {"lost": 1}, id="heard in part"
+        ),
+    ],
+)
+def test_or_if_it_is_said_until_when_one_may_have_come_and_gone(told, columns):
+    assert judged(TRADES, [[*OLD_SAID, *told]], [OLD, NEW, THIRD]) == columns
 
 
 def delta(last, price="100", amount="1", epoch=1):

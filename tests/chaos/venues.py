@@ -39,6 +39,8 @@ class Setting(Struct, frozen=True, kw_only=True):
     rate: int = 400
     """Market actions a second over all symbols of one exchange."""
     seed: int = 1
+    patient: bool = False
+    """Whether workers are as they are by default: not as small, nor as quick to give up, as faults want them."""
 
 
 class Venue:
@@ -51,13 +53,13 @@ class Venue:
         candles = "candles-1s" if "candles-1s" in EXCHANGES[name].channels else "candles-1m"
         channels = ("trades", "ticker", "orderbook", candles)
         self.keys = [StreamKey(name, channel, symbol) for symbol in self.symbols for channel in channels]
-        self.port = free_port()
+        self.port, self.metrics_port = free_port(), free_port()
         self.ledger = folder / f"{name}.jsonl"
         told = ("--symbols", ",".join(self.symbols), "--rate", str(setting.rate), "--seed", str(setting.seed))
         where = ("--port", str(self.port), "--ledger", str(self.ledger))
         self.exchange = Child(name, folder, "ingest", "simulate", name, *told, *where, env={})
         env = {
-            **IMPATIENT,
+            **({} if setting.patient else IMPATIENT),
             "INGEST_EXCHANGE": name,
             "INGEST_SYMBOLS": ",".join(self.symbols),
             "INGEST_CHANNELS": ",".join(channels),
@@ -65,6 +67,7 @@ class Venue:
             "INGEST_STREAM_URL": f"ws://127.0.0.1:{self.port}",
             "INGEST_REST_URL": f"http://127.0.0.1:{self.port}",
             "INGEST_SPILL_FOLDER": str(folder / f"spill-{name}"),
+            "INGEST_METRICS_PORT": str(self.metrics_port),
         }
         self.worker = Child(f"{name}-worker", folder, "ingest", "run", env=env)
 
@@ -92,7 +95,8 @@ class Venue:
             said = now.emitted[str(key)]
             if said and isinstance(said[-1], ledger.Trade | ledger.Delta) and _follows(key):
                 ends = before[-1].emitted[str(key)] if before else []
-                found[key] = range(int(said[-1].s), int(ends[0].s) if ends else 1 << 53)
+                newest, end = int(said[-1].s), int(ends[0].s) if ends else 0
+                found[key] = range(newest, end if end > newest else 1 << 53)
         return found
 
 

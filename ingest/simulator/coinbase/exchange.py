@@ -10,7 +10,7 @@ from ingest.simulator.bars import SECOND_NS
 from ingest.simulator.coinbase.frames import NO_TIME, Listed, at, encode
 from ingest.simulator.coinbase.rest import NO_SUCH_PATH, Rest, in_trouble
 from ingest.simulator.coinbase.session import Hearers, Session, Topic
-from ingest.simulator.ledger import Event
+from ingest.simulator.ledger import Event, Whole
 from ingest.simulator.market import Market, Trade
 from ingest.simulator.venue import CUT, Answer, Close, Frame
 
@@ -36,9 +36,10 @@ class Coinbase:
         self._sessions: dict[Session, None] = {}
         self._connects_ns = 0
         self._snapshots = 0
+        self._noted: set[Listed] = set()
         self._now_ns = start_ns
         self._batch_ns = start_ns // _BATCH_NS * _BATCH_NS + _BATCH_NS
-        self._events: list[Event] = []
+        self._events: list[Event | Whole] = []
 
     @property
     def refused(self) -> set[str]:
@@ -109,7 +110,7 @@ class Coinbase:
         self._rest.forget()
         self._tickers = {listed: listed.ticked(self._now_ns) for listed in self._tickers}
 
-    def advance(self, until_ns: int) -> Sequence[Event]:
+    def advance(self, until_ns: int) -> Sequence[Event | Whole]:
         """All that happens until then."""
         while self._batch_ns <= until_ns:
             self._run(self._batch_ns)
@@ -168,6 +169,9 @@ class Coinbase:
                 return [self._tickers[listed]]
             case "level2_batch":
                 self._snapshots += 1
+                if listed not in self._noted:
+                    self._noted.add(listed)
+                    self._events.append(listed.noted())
                 # Now and then its time is the year 1.
                 return [listed.whole(at(now_ns) if self._snapshots % 3 else NO_TIME)]
         return []

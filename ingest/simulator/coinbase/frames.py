@@ -129,6 +129,12 @@ class Listed:
         }
         return Frame(encode(data))
 
+    def noted(self) -> ledger.Whole:
+        """What the ledger says of a book right after a batch."""
+        bids, asks = (tuple(self.levels(side.amounts.items())) for side in (self.pair.book.bids, self.pair.book.asks))
+        s = str(self.sequence + 1)
+        return ledger.Whole(key=self.book, s=s, first=s, bids=bids, asks=asks)
+
     def changed(self, changes: Changes, now_ns: int) -> Frame:
         """Of `level2_batch`: what became of the levels that changed in the last 50 ms."""
         bids, asks = self.levels(changes.bids.items()), self.levels(changes.asks.items())

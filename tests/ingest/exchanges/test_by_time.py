@@ -60,6 +60,18 @@ def test_an_exchange_that_has_just_begun_to_count_is_not_asked_for_what_was_befo
     assert (search(few, 40_000)[0], search(many, 40_000)[0] <= 7) == (2, True)
 
 
+def test_what_is_known_of_a_series_is_forgotten_once_ids_begin_anew():
+    pages, found = TradePages(100), []
+    for series, first in ((90_000, 90_001), (4_000, 4_001), (200, 201)):
+        exchange = Exchange(range((100_000 - series) * S, (100_050 - series) * S, S))
+        exchange.trades = [Timed(trade.id + series, trade.ns) for trade in exchange.trades]
+        page = exchange.answer(pages.since(first))
+        while not pages.found(page, first):
+            page = exchange.answer(pages.since(first))
+        found.append(first in [trade.id for trade in page])
+    assert found == [True, True, True]
+
+
 gaps = st.lists(st.sampled_from((0, 1, 1000, S, S, 60 * S, 3600 * S)), min_size=1, max_size=300)
 
 

@@ -167,6 +167,12 @@ def test_what_is_cut_again_and_again_is_whole_in_the_end(name: str, faults: tupl
 
 
 @on_all
+def test_ids_that_begin_anew_before_that_was_sure_of_the_last_time_are_followed_in_the_end(name: str):
+    met = joined(name, *(f"series@{at_s}s" for at_s in (20, 20.3, 23, 40, 41))).run(180)
+    assert (wrong(met), still(met)) == ([], {})
+
+
+@on_all
 def test_an_oracle_that_is_told_nothing_of_a_loss_finds_it(name: str):
     met = joined(name, "gap:trades:{}@20s").run(SETTLED_S)
     key = met.keys[0]

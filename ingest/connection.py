@@ -32,6 +32,7 @@ from ingest.exchanges.exchange import (
     SkipFrame,
     Standing,
 )
+from ingest.exchanges.known_ticker import NOBODY_LISTENED
 from ingest.flow import Flow
 from ingest.limits import Budgets
 from ingest.publisher import Publisher
@@ -373,7 +374,8 @@ class Connection:
         """Whether it goes without saying, because another connection heard what this one did not."""
         if said.rule == "state":
             return self.standby
-        return self._seamless or self._heard_by_other()
+        begins = isinstance(said.body, Status) and said.body.reason == NOBODY_LISTENED
+        return begins and (self._seamless or self._heard_by_other())
 
     def _heard_by_other(self) -> bool:
         return self._before is not None and self._before.state == State.CONNECTED

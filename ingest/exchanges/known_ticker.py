@@ -10,6 +10,8 @@ from ingest.exchanges.session import Session
 from ingest.exchanges.topic import HOLD_NS, Wanted
 
 _HELD = 1_000
+NOBODY_LISTENED = "nobody listened"
+"""Why something may be missing before the first that a connection hears of a source."""
 DOUBT_NS = 2_000_000_000
 """For so long nothing but old marks may come from a source before it counts as one that counts anew."""
 
@@ -64,7 +66,7 @@ class KnownTicker:
         """The first that was heard of a source that has not joined."""
         self._held: list[Event] = []
         self._say_at = NEVER
-        self._why = "nobody listened"
+        self._why = NOBODY_LISTENED
         self._doubts: dict[str, int] = {}
         self._doubted: set[str] = set()
         self._seen: dict[str, Mark] = {}

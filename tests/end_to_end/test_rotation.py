@@ -76,3 +76,21 @@ async def test_a_connection_that_is_cut_instead_is_a_matter_for_everybody(redis)
                 return {"status in orderbook", "status in ticker"} <= await interruptions(redis)
 
             await eventually(told)
+
+
+async def test_who_took_over_tells_what_is_missing_when_ids_begin_anew(redis, monkeypatch):
+    monkeypatch.setattr(ingest.exchanges.binance, "_RENEW_FROM_NS", 1 * S)
+    monkeypatch.setattr(ingest.exchanges.binance, "_RENEW_TO_NS", 2 * S)
+    async with simulated_binance(symbols=SYMBOLS, rate=300) as exchange:
+        async with working(redis, exchange, SYMBOLS) as worker:
+            await eventually(lambda: worker.connections and worker.connections[0].name == "binance-2", 50)
+            monkeypatch.setattr(ingest.exchanges.binance, "_RENEW_FROM_NS", 1000 * S)
+            exchange.strike("series")
+
+            async def told() -> bool:
+                entries = await redis.xrange("md:{binance}:ticker:BTC-USDT")
+                kinds = [(said.type, said.s.partition("~")[2][:1]) for said in (decode(*entry) for entry in entries)]
+                anew = next((i for i, kind in enumerate(kinds) if kind == ("ticker", "1")), 0)
+                return anew > 0 and "status" in [kind for kind, _ in kinds[:anew]]
+
+            await eventually(told)

@@ -2,15 +2,21 @@
 
 import asyncio
 import contextlib
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Literal, Self
 
+from tests.eventually import eventually
+
 _CHUNK = 1 << 16
 _GATHER_S = 0.02
 _ACCEPT_S = 0.5
+_FAREWELL_S = 5
 
 Snag = Literal["cut", "late", "lost-reply"]
 """What befalls the next bytes: a request is cut in half, or arrives when its sender is long gone; a reply is lost."""
@@ -95,6 +101,8 @@ class Link:
                 chunk = await befall(wire, reader, chunk)
             writer.write(chunk)
             await writer.drain()
+        if not wire.silent:
+            await _farewell(writer)
         raise ConnectionResetError
 
     async def _request(self, wire: "_Wire", reader: asyncio.StreamReader, chunk: bytes) -> bytes:
@@ -140,6 +148,22 @@ class _Wire:
     def reset(self) -> None:
         _abort(self.to_client)
         _abort(self.to_server)
+
+
+async def _farewell(writer: asyncio.StreamWriter) -> None:
+    """Who has closed in order has what it said before that delivered, unless nobody reads it."""
+    with contextlib.suppress(OSError, AssertionError):
+        writer.write_eof()
+        await eventually(lambda: not _unread(writer), _FAREWELL_S)
+
+
+def _unread(writer: asyncio.StreamWriter) -> int:
+    """Bytes that the other end has not acknowledged, here and in the kernel (Linux: SIOCOUTQ)."""
+    endpoint = writer.get_extra_info("socket")
+    if endpoint.fileno() < 0:
+        return 0
+    waiting = int.from_bytes(fcntl.ioctl(endpoint.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    return writer.transport.get_write_buffer_size() + waiting
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:

@@ -107,3 +107,22 @@ async def test_delayed_bytes_come_late_and_all(link):
         await ask(link)
     link.delay(0)
     assert await ask(link) == ANSWER
+
+
+async def test_who_closes_in_order_has_all_of_it_delivered(link, server):
+    whole = bytes(1 << 20)
+
+    async def say_it_all(_, writer):
+        writer.write(whole)
+        await writer.drain()
+        writer.close()
+
+    listening = await asyncio.start_server(say_it_all, "127.0.0.1", 0)
+    async with listening, Link(listening.sockets[0].getsockname()[1]) as link:
+        reader, writer = await asyncio.open_connection("127.0.0.1", link.port)
+        said = b""
+        while chunk := await reader.read(10_000):
+            said += chunk
+            await asyncio.sleep(0)
+        writer.transport.abort()
+    assert len(said) == len(whole)

@@ -265,7 +265,7 @@ class DenseTrades:
         assert self.last is not None
         if rows and rows[-1][0] >= self.last:
             self._trust()
-        elif self._are_of_it(rows):
+        elif self._are_of_it(rows) and rows[-1][0] >= min(self._below) - 1:
             self._look_back_to = max(1, rows[-1][0] + 1 - BACKFILLED_TRADES)
             self._fetch_at = now_ns
         else:
@@ -273,10 +273,10 @@ class DenseTrades:
         return []
 
     def _are_of_it(self, rows: list[tuple[int, Trade]]) -> bool:
-        """Whether REST tells of the series of which something was heard; it may be ahead of that, or behind."""
+        """Whether REST tells of the series of which something was heard, however far it is ahead of that, or behind."""
         if not (rows and self._below and self._newest_below):
             return False
-        return rows[-1][0] >= min(self._below) - 1 and not _counts_anew(self._newest_below, rows[-1])
+        return not _counts_anew(self._newest_below, rows[-1])
 
     def _begin(self, rows: list[tuple[int, Trade]], now_ns: int) -> list[Event]:
         """The oldest trades of the new series, as far back as is worth it: many may have come unheard."""

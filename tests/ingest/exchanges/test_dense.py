@@ -163,6 +163,21 @@ def certain(some, *newest):
     assert some.wants(FAR_DOUBT_NS) == [Locate(KEY)]
 
 
+def test_a_series_that_was_long_unheard_begins_with_the_oldest_page_and_goes_on_behind_it():
+    some = trades("5000")
+    some.trade(3001, TRADE, 0)
+    doubted = some.wants(FAR_DOUBT_NS)
+    looked_back = [*some.fetched([(3001, TRADE)], FAR_DOUBT_NS), *some.wants(FAR_DOUBT_NS)]
+    some.fetched([(1, TRADE), (2, TRADE)], FAR_DOUBT_NS)
+    begun = some.located(stands_at(5000), FAR_DOUBT_NS)
+    assert (doubted, looked_back, begun, alone(some, 2, FAR_DOUBT_NS)) == (
+        [TradesWanted(None)],
+        [TradesWanted(1)],
+        [restart(1, "g", 7, 0, 5001), said(1, backfilled=True), said(2, backfilled=True)],
+        [TradesWanted(3)],
+    )
+
+
 def test_a_series_that_another_writer_has_begun_is_joined():
     some = trades("5000")
     some.trade(3, TRADE, 0)

@@ -205,6 +205,12 @@ CHANGED = Truth(
 )
 D3, D6, D9, D12, D15 = (delta(last, amount=str(last)) for last in (3, 6, 9, 12, 15))
 START = snapshot(1, ("99", "5"))
+
+
+def whole(last):
+    return snapshot(last, ("99", "5"), ("100", str(last)), epoch=2)
+
+
 ANEW = [snapshot(10, ("99", "5"), ("100", "9"), epoch=2), *(delta(i, amount=str(i), epoch=2) for i in (12, 15))]
 
 
@@ -410,3 +416,10 @@ def test_of_trades_whose_ids_have_no_order_it_finds(chapters, registered, column
     past = Past([*(Chapter(raw(told)) for told in chapters[:-1]), Chapter(raw(chapters[-1]), registered)])
     verdict = judge(TRADES, past, [OPAQUE], opaque=True)
     assert {column: count for column in COLUMNS if (count := getattr(verdict, column))} == columns
+
+
+def test_a_gap_may_have_one_of_a_chapter_that_was_taken_away_within_it():
+    before = Chapter(raw([START, D3, D6, lost(7, 9), whole(9)]), [(7, 9)])
+    behind = Chapter(raw([lost(4, 12), whole(12), delta(15, amount="15", epoch=2)]), [(4, 12)])
+    verdict = judge(BOOK, Past([before, behind]), [CHANGED])
+    assert (verdict.good, verdict.words) == (True, ())

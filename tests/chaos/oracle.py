@@ -86,7 +86,7 @@ def judge(key: str, past: Past, lives: Sequence[Truth], *, opaque: bool = False)
         findings += _tickers(whole, lives[0])
     elif numbered:
         findings += _registries(past, chapters)
-        findings += _lives(channel, told, lives)
+        findings += _lives(channel, chapters, lives)
         findings += misplaced(_cut(chapters, lives), partial(_nearest, lives))
     elif opaque:
         findings += trades_by_time(chapters, lives[0].emitted)
@@ -122,9 +122,9 @@ def _series(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
         yield list(entries[first:last])
 
 
-def _lives(channel: str, told: Sequence[Sequence[Entry]], lives: Sequence[Truth]) -> Iterator[Finding]:
+def _lives(channel: str, chapters: Sequence[Sequence[Entry]], lives: Sequence[Truth]) -> Iterator[Finding]:
     """Each of the exchange's lives is in the stream, and whole; what may be missing of it is told, see `Excuses`."""
-    parts = _cut(told, lives)
+    parts = _cut(_told_once(chapters), lives)
     excuses = excused(parts, partial(_nearest, lives), is_book=channel == "orderbook")
     for life, truth in enumerate(lives):
         own = [part for part in parts if part.life == life]
@@ -137,7 +137,8 @@ def _lives(channel: str, told: Sequence[Sequence[Entry]], lives: Sequence[Truth]
         if channel == "trades":
             yield from gaps_of_trades(entries, truth.emitted)
         else:
-            yield from gaps_of_book([(part.chapter, part.entries) for part in own], truth.emitted)
+            stood = [(part.chapter, part.entries) for part in _cut(chapters, lives) if part.life == life]
+            yield from gaps_of_book(stood, truth.emitted)
 
 
 def _cut(chapters: Sequence[Sequence[Entry]], lives: Sequence[Truth]) -> list[Part]:

@@ -423,3 +423,13 @@ def test_a_gap_may_have_one_of_a_chapter_that_was_taken_away_within_it():
     behind = Chapter(raw([lost(4, 12), whole(12), delta(15, amount="15", epoch=2)]), [(4, 12)])
     verdict = judge(BOOK, Past([before, behind]), [CHANGED])
     assert (verdict.good, verdict.words) == (True, ())
+
+
+BEGUN_AGAIN = [rollback("y.1"), snapshot(3, ("99", "5"), ("100", "3")), D6]
+
+
+@pytest.mark.parametrize(("first", "unfounded"), [(7, 0), (8, 1)])
+def test_a_gap_stands_behind_what_was_said_once_more_after_redis_forgot_it(first, unfounded):
+    before = Chapter(raw([START, D3, D6]), [])
+    said = [*BEGUN_AGAIN, lost(first, 12), whole(12), delta(15, amount="15", epoch=2)]
+    assert judge(BOOK, Past([before, Chapter(raw(said), [(first, 12)])]), [CHANGED]).unfounded == unfounded

@@ -29,9 +29,8 @@ def simulate(
     series: Annotated[
         int, typer.Option(min=0, max=7, help="How often it has begun to count anew, each time from lower ids")
     ] = 0,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="On 127.0.0.1, for WebSocket and REST; 0 for a free one")
-    ] = 0,
+    host: Annotated[str, typer.Option(help="Whose connections to take; 0.0.0.0 for everybody's")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="For WebSocket and REST; 0 for a free one")] = 0,
     ledger: Annotated[Path | None, typer.Option(help="Write each event here before it is sent")] = None,
     replay: Annotated[Path | None, typer.Option(help="Speak the recorded frames of this folder instead")] = None,
     fault: Annotated[list[str], typer.Option(metavar="FAULT", help=FAULTS)] = [],  # noqa: B006 - typer's way to say: none
@@ -56,6 +55,7 @@ def simulate(
                     rate=rate,
                     seed=seed,
                     series=series,
+                    host=host,
                     port=port,
                     ledger=ledger,
                     faults=faults,

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from ingest.__main__ import app
 from ingest.exchanges import EXCHANGES
 from ingest.settings import read_settings
 
@@ -36,6 +38,12 @@ def test_what_a_worker_is_told_is_right(name, monkeypatch):
         if not line.startswith("#"):
             monkeypatch.setenv(*line.split("=", 1))
     assert read_settings().exchange == name
+
+
+def test_simulated_exchanges_are_started_with_options_that_there_are():
+    options = set(re.findall(r"--[a-z]+", " ".join(re.findall(r"\[ingest, simulate[^\]]+\]", TEXT))))
+    said = CliRunner().invoke(app, ["simulate", "--help"], env={"COLUMNS": "200"}).output
+    assert (len(options) > 3, sorted(option for option in options if option not in said)) == (True, [])
 
 
 def compose(*arguments: str, may_fail: bool = False) -> str:

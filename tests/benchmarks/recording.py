@@ -13,14 +13,17 @@ from ingest.simulator.listings import listing
 from ingest.simulator.market import Market
 
 SYMBOLS = tuple(f"COIN{number:02}/USDT" for number in range(50))
-CHANNELS = ("trades", "ticker", "orderbook", "candles-1m")
+CHANNELS = ("trades", "ticker", "orderbook")
 
 _START_NS = 1_760_000_000 * SECOND_NS
 _STEP_NS = SECOND_NS // 10
 _ACTIONS = 27
 """Of the crowd, per symbol and step: enough to change about ten levels a side."""
 _ROUND = 12
-"""Steps in which each symbol says 12 depth diffs, 5 trades, 2 book tickers and 1 candle."""
+"""Steps in which each symbol says 12 depth diffs, 6 trades and 2 book tickers.
+
+No candles: of one that grows a state is said four times a second at most, and this is played faster than time.
+"""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -73,14 +76,11 @@ def _say(each: Listed, trade_ids: "count[int]", phase: int, now_ns: int) -> list
     changes = each.pair.book.drain()
     assert changes is not None
     frames = [_frame(each.depth_stream, each.depth(changes, now_ns))]
-    if phase in (0, 2, 4, 6, 8):
+    if phase in (0, 2, 4, 6, 8, 11):
         # Far more is traded than is said here: the trades that are get ids without holes.
         frames.append(_frame(each.trade_stream, each.trade(each.pair.last._replace(id=next(trade_ids)))))
     if phase in (1, 7):
         frames.append(_frame(each.book_ticker_stream, each.book_ticker(each.pair.book.top())))
-    if phase == 11:
-        bar = each.pair.bars.current("1m")
-        frames.append(_frame(each.kline_streams["1m"], each.kline("1m", bar, now_ns, closed=False)))
     return frames
 
 

@@ -5,6 +5,7 @@ import contextlib
 import multiprocessing
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
 from itertools import islice
 from multiprocessing.connection import Connection
 
@@ -98,9 +99,11 @@ class _Exchange:
     def _answer(self, _: ServerConnection, request: Request) -> Response | None:
         if "Upgrade" in request.headers:
             return None
-        body = self._answers[sorted_target(request.path)]
-        headers = Headers([("Connection", "close"), ("Content-Length", str(len(body)))])
-        return Response(200, "OK", headers, body)
+        # Best prices, for one, are only compared now and then, and that can wait.
+        body = self._answers.get(sorted_target(request.path))
+        status, said = (404, b"{}") if body is None else (200, body)
+        headers = Headers([("Connection", "close"), ("Content-Length", str(len(said)))])
+        return Response(status, HTTPStatus(status).phrase, headers, said)
 
     async def _send(self, rate: float, frames: int) -> None:
         assert self._peer is not None

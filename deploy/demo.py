@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -40,43 +40,48 @@ class Bus:
     """The processes of one demo, from the exchange to the services."""
 
     def __init__(self, folder: Path, redis_url: str, exchanges: tuple[str, ...], symbols: str, source: Source) -> None:
-        self.ledgers = [folder / f"{exchange}.jsonl" for exchange in exchanges] if source == "simulated" else []
         self.redis_url = redis_url
-        ports = {} if source == "live" else {exchange: free_port() for exchange in exchanges}
-        said = [["--ledger", str(ledger)] for ledger in self.ledgers] or [["--replay", source] for _ in exchanges]
-        self._simulators = [
-            Process(
-                f"simulated {exchange}",
-                folder,
-                *("ingest", "simulate", exchange, "--symbols", symbols, "--rate", RATE, "--port", str(port), *record),
-                env={},
-            )
-            for (exchange, port), record in zip(ports.items(), said, strict=False)
-        ]
-        for simulator, port in zip(self._simulators, ports.values(), strict=True):
-            wait_for_port(port, simulator.alive)
-        self._workers = []
-        for exchange in exchanges:
-            env = {"INGEST_EXCHANGE": exchange, "INGEST_SYMBOLS": symbols, "INGEST_REDIS_URL": redis_url}
-            if exchange in ports:
-                place = f"127.0.0.1:{ports[exchange]}"
-                env |= {"INGEST_STREAM_URL": f"ws://{place}", "INGEST_REST_URL": f"http://{place}"}
-            self._workers.append(Process(f"{exchange} worker", folder, "ingest", "run", env=env))
-        env = {"CONSUMER_REDIS_URL": redis_url}
-        self._services = [Process(name, folder, "consumers", "run", name, env=env) for name in SERVICES]
+        self.processes: list[Process] = []
+        """All of them that were started, from the source to the last reader."""
+        self.ledgers: list[Path] = []
+        self._folder = folder
+        self._symbols = symbols
+        self._exchanges = exchanges
+        self._source = source
 
-    @property
-    def processes(self) -> list[Process]:
-        """All of them, from the source to the last reader."""
-        return [*self._simulators, *self._workers, *self._services]
+    def start(self) -> None:
+        """All of them, those of a kind at once. Raises what `wait_for_port` does."""
+        ports = {} if self._source == "live" else {exchange: free_port() for exchange in self._exchanges}
+        simulators = {self._simulate(exchange, port): port for exchange, port in ports.items()}
+        for simulator, port in simulators.items():
+            wait_for_port(port, simulator.alive)
+        for exchange in self._exchanges:
+            env = {"INGEST_EXCHANGE": exchange, "INGEST_SYMBOLS": self._symbols, "INGEST_REDIS_URL": self.redis_url}
+            if port := ports.get(exchange, 0):
+                env |= {"INGEST_STREAM_URL": f"ws://127.0.0.1:{port}", "INGEST_REST_URL": f"http://127.0.0.1:{port}"}
+            self._start(f"{exchange} worker", "ingest", "run", env=env)
+        for name in SERVICES:
+            self._start(name, "consumers", "run", name, env={"CONSUMER_REDIS_URL": self.redis_url})
+
+    def _simulate(self, exchange: str, port: int) -> Process:
+        record = ["--replay", self._source]
+        if self._source == "simulated":
+            self.ledgers.append(self._folder / f"{exchange}.jsonl")
+            record = ["--ledger", str(self.ledgers[-1])]
+        arguments = ["--symbols", self._symbols, "--rate", RATE, "--port", str(port), *record]
+        return self._start(f"simulated {exchange}", "ingest", "simulate", exchange, *arguments, env={})
+
+    def _start(self, name: str, module: str, *arguments: str, env: Mapping[str, str]) -> Process:
+        process = Process(name, self._folder, module, *arguments, env=env)
+        self.processes.append(process)
+        return process
 
     async def stop(self, redis: Redis) -> None:
         """From the source to the last reader, each once it has handled what came before it."""
-        for process in (*self._simulators, *self._workers):
+        for process in self.processes:
+            if process.name in SERVICES:
+                await self._settled(redis, process.name)
             await asyncio.to_thread(process.end)
-        for service in self._services:
-            await self._settled(redis, service.name)
-            await asyncio.to_thread(service.end)
 
     async def _settled(self, redis: Redis, group: str) -> None:
         deadline = time.monotonic() + _SETTLED_WITHIN_S
@@ -101,6 +106,7 @@ def main(
             source = "live" if live else replay or "simulated"
             bus = Bus(folder, server.url, tuple(exchanges.split(",")), symbols, source)
             try:
+                bus.start()
                 balanced = asyncio.run(_show(bus, seconds))
             finally:
                 for process in reversed(bus.processes):

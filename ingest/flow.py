@@ -35,7 +35,10 @@ class Flow:
 
     def forget(self, streams: Iterable[StreamKey]) -> None:
         """These are carried no longer."""
-        self.unheard.difference_update(streams)
+        for key in streams:
+            self.unheard.discard(key)
+            self._sources.pop(key, None)
+            self._refused.discard(key)
 
     def heard(self, event: Event) -> None:
         """This was said."""

@@ -79,8 +79,8 @@ class Worker:
         try:
             async with self._rest:
                 traded = await self._instruments(stopping)
-                self._selection.know(traded, time.time_ns())
                 if not stopping.is_set():
+                    self._selection.know(traded, time.time_ns())
                     find(self._selection.configured, self._selection.instruments, self._exchange.name)
                     await self._converse(stopping)
         finally:

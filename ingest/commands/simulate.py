@@ -44,7 +44,7 @@ def simulate(
     try:
         wanted = symbols_in(symbols)
         if replay is not None:
-            until_stopped(lambda stopping: _replay(stopping, replay, port, fault))
+            until_stopped(lambda stopping: _replay(stopping, replay, host, port, fault))
         else:
             faults = [parse_fault(text) for text in fault]
             until_stopped(
@@ -65,8 +65,8 @@ def simulate(
         end(f"simulate {exchange}: {wrong}", WRONG_SETTINGS)
 
 
-async def _replay(stopping: asyncio.Event, folder: Path, port: int, faults: Sequence[str]) -> None:
-    async with replayed_binance(folder=folder, port=port) as exchange:
+async def _replay(stopping: asyncio.Event, folder: Path, host: str, port: int, faults: Sequence[str]) -> None:
+    async with replayed_binance(folder=folder, host=host, port=port) as exchange:
         for fault in faults:
             exchange.strike(fault)
         log.info("recorded exchange", stream_url=exchange.stream_url, rest_url=exchange.rest_url)

@@ -110,8 +110,8 @@ class Replay:
 
 
 @contextlib.asynccontextmanager
-async def replayed_binance(*, folder: Path, port: int = 0) -> AsyncIterator[SimulatedExchange]:
-    """The recorded exchange on 127.0.0.1, on a free port if `port` is 0. Raises OSError, ValueError."""
+async def replayed_binance(*, folder: Path, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[SimulatedExchange]:
+    """The recorded exchange on `host`, on a free port if `port` is 0. Raises OSError, ValueError."""
     exchange = SimulatedExchange(Replay(folder), None)
-    async with opened(exchange, port):
+    async with opened(exchange, port, host):
         yield exchange

@@ -1,5 +1,6 @@
 """The compose file: what it names is there; and, with an engine, the whole of it on simulated exchanges."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -7,8 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from ingest.__main__ import app
 from ingest.exchanges import EXCHANGES
 from ingest.settings import read_settings
+from tests.eventually import eventually
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 TEXT = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
@@ -77,14 +78,6 @@ def balanced() -> bool:
     return report["balanced"] and not report["under_way"]
 
 
-def settled(what, wanted) -> object:
-    """What there is in the end, which may take a while."""
-    deadline = time.monotonic() + _SETTLED_WITHIN_S
-    while (found := what()) != wanted and time.monotonic() < deadline:
-        time.sleep(1)
-    return found
-
-
 def reached() -> set[str]:
     """The exchanges of which entries have been handled."""
     lags = (json.loads(line) for line in compose("exec", "-T", "bot", "consume", "lag", "--json").splitlines())
@@ -109,12 +102,16 @@ needs_an_engine = pytest.mark.skipif(
 @needs_an_engine
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_all_exchanges_reach_the_consumers_and_a_worker_that_crashes_comes_back():
+async def test_all_exchanges_reach_the_consumers_and_a_worker_that_crashes_comes_back():
     with running():
-        assert settled(reached, set(EXCHANGES)) == set(EXCHANGES)
+        await settled(lambda: reached() == set(EXCHANGES))
         crashed = compose("ps", "-q", "kraken").strip()
         # Not `docker kill`, which would count as a wish of ours.
         os.kill(int(docker("inspect", "--format", "{{.State.Pid}}", crashed)), signal.SIGKILL)
-        assert settled(lambda: restarts(crashed), ["1", "healthy"]) == ["1", "healthy"]
+        await settled(lambda: restarts(crashed) == ["1", "healthy"])
         compose("stop", *(f"sim-{name}" for name in EXCHANGES))
-        assert settled(balanced, True) is True
+        await settled(balanced)
+
+
+async def settled(condition: Callable[[], bool]) -> None:
+    await eventually(lambda: asyncio.to_thread(condition), _SETTLED_WITHIN_S)

@@ -21,3 +21,13 @@ def test_a_ticker_flows_once_each_source_that_is_in_the_stream_was_heard():
     told = flows({KEY: "24hr.5 book.7"}, "book.8", "book.9", "24hr.6")
     anew = flows({KEY: "24hr.5 book~1.7"}, "24hr.6", "book~2.1")
     assert (told, anew, flows({}, "book.1")) == ([False, False, True], [False, True], [True])
+
+
+def test_what_was_refused_and_comes_back_is_waited_for():
+    flow = Flow()
+    flow.begin([KEY], {}, 0)
+    flow.refuse(KEY)
+    before = flow.of([KEY], 0)
+    flow.forget([KEY])
+    flow.wait_for([KEY], {}, 0)
+    assert (before, flow.of([KEY], 0)) == ([KEY], [])

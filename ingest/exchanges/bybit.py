@@ -33,7 +33,7 @@ from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.opaque import OpaqueTrades
 from ingest.exchanges.packing import pack
 from ingest.exchanges.pushed import PushedBook
-from ingest.exchanges.requests import Request, Requests
+from ingest.exchanges.requests import Request, Requests, number_of
 from ingest.exchanges.routes import Hearer, Routes
 from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Silent, Subscriptions
@@ -237,7 +237,7 @@ class BybitVoice:
 
     def _answer(self, head: Head, frame: bytes, now_ns: int) -> Sequence[Output]:
         """One to each request, which names none of its topics; of a refusal, the first that is to blame."""
-        request = self._requests.answered(int(head.req_id)) if head.req_id.isdecimal() else None
+        request = self._requests.answered(number_of(head.req_id))
         if request is None and head.ret_msg == "pong":
             return ()
         if request is None:

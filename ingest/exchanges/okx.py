@@ -34,7 +34,7 @@ from ingest.exchanges.okx_frames import Head, levels, read_head
 from ingest.exchanges.okx_readers import Hear, books, candles, tickers, trades, unheard
 from ingest.exchanges.okx_rest import book, instruments, past_candles, past_trades
 from ingest.exchanges.packing import pack
-from ingest.exchanges.requests import Request, Requests
+from ingest.exchanges.requests import Request, Requests, number_of
 from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Subscriptions
 from ingest.exchanges.talk import UNREADABLE, Talk, tag_of
@@ -278,13 +278,13 @@ class OkxVoice:
         """Each name has an answer of its own; one that was asked for again meanwhile may have several."""
         assert head.arg is not None
         name = head.arg.name
-        self._requests.answered_for(_number(head.id), name)
+        self._requests.answered_for(number_of(head.id), name)
         news = self._subscriptions.confirmed(Request(0, head.event, (name,)), now_ns)
         return list(chain.from_iterable(self.topics[self._keys[name]].open(now_ns) for name in news))
 
     def _refused(self, head: Head, frame: bytes, now_ns: int) -> Sequence[Output]:
         """Which name is to blame is said in words at most; else those that have no answer yet are asked for apart."""
-        request_id, named = _number(head.id), _NAMED.search(head.msg)
+        request_id, named = number_of(head.id), _NAMED.search(head.msg)
         request = self._requests.answered_for(request_id, ":".join(named.groups())) if named else None
         request = request or self._requests.answered(request_id)
         if request is None:
@@ -314,8 +314,3 @@ class OkxVoice:
         texts = ((name, str(value)) for name, value in params.items() if value is not None)
         native = self._instruments[key.symbol].native
         return Fetch(f"/api/v5/market/{what}", (("instId", native), *texts), weight, tag_of(key, about))
-
-
-def _number(request_id: str) -> int:
-    """0 for one that is none of ours."""
-    return int(request_id) if request_id.isdecimal() and len(request_id) <= 15 else 0

@@ -470,6 +470,7 @@ BAD = [
     KLINE.replace(b"1795305600000", b"9999999999999999"),
     b'{"topic":"liquidation.BTCUSDT","data":{}}',
     b'{"success":true,"ret_msg":"subscribe","req_id":"77","op":"subscribe"}',
+    b'{"success":true,"ret_msg":"subscribe","req_id":"%b","op":"subscribe"}' % (b"1" * 5_000),
     b"\x00\xff\xfe binary",
     b"[" * 100_000,
 ]

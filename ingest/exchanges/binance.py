@@ -186,14 +186,12 @@ class BinanceVoice:
             self._ask_ns = now_ns + _QUIET_NS
             self._requests.ask("LIST_SUBSCRIPTIONS")
         said += map(self._silent, self._subscriptions.silent(now_ns))
-        for request in self._requests.ready(now_ns):
-            self._subscriptions.said(request)
-            said.append(Send(_said(request)))
+        said += (Send(_said(request)) for request in self._subscriptions.ready(now_ns))
         return said
 
     def due(self) -> int:
         """When `say` next has something to say."""
-        return min(self._renew_ns, self._ask_ns, self._requests.due(), self._subscriptions.due())
+        return min(self._renew_ns, self._ask_ns, self._subscriptions.due())
 
     def acknowledged(self) -> bool:
         """Whether all subscriptions stand."""

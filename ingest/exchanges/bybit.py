@@ -165,15 +165,12 @@ class BybitVoice:
         if now_ns >= self._ping_ns:
             self._ping_ns = now_ns + _PING_EVERY_NS
             self._requests.ask("ping")
-        said: list[Output] = [*map(self._silent, self._subscriptions.silent(now_ns))]
-        for request in self._requests.ready(now_ns):
-            self._subscriptions.said(request)
-            said.append(Send(_said(request)))
-        return said
+        silent = map(self._silent, self._subscriptions.silent(now_ns))
+        return [*silent, *(Send(_said(request)) for request in self._subscriptions.ready(now_ns))]
 
     def due(self) -> int:
         """When `say` next has something to say."""
-        return min(self._ping_ns, self._requests.due(), self._subscriptions.due())
+        return min(self._ping_ns, self._subscriptions.due())
 
     def acknowledged(self) -> bool:
         """Whether all subscriptions stand."""

@@ -183,15 +183,12 @@ class CoinbaseVoice:
         if now_ns >= self._silent_ns:
             raise Reconnect("not even a heartbeat for ten seconds")
         doubts, self._doubts = self._doubts, []
-        said: list[Output] = [*doubts, *self._silent(self._subscriptions.silent(now_ns))]
-        for request in self._requests.ready(now_ns):
-            self._subscriptions.said(request)
-            said.append(Send(_message(request)))
-        return said
+        silent = self._silent(self._subscriptions.silent(now_ns))
+        return [*doubts, *silent, *(Send(_message(request)) for request in self._subscriptions.ready(now_ns))]
 
     def due(self) -> int:
         """When `say` next has something to say."""
-        return 0 if self._doubts else min(self._silent_ns, self._requests.due(), self._subscriptions.due())
+        return 0 if self._doubts else min(self._silent_ns, self._subscriptions.due())
 
     def acknowledged(self) -> bool:
         """Whether no subscription waits to be said or answered."""

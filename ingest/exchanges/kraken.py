@@ -120,7 +120,6 @@ class KrakenVoice:
         self._subscriptions = Subscriptions(
             self._requests, subscribe="subscribe", unsubscribe="unsubscribe", begins=True
         )
-        self._later: list[tuple[int, Request]] = []
         self._silent_ns = NEVER
         self._system = "online"
         self._hearers: dict[str, Callable[[bytes, int], Sequence[Output]]] = {
@@ -160,20 +159,12 @@ class KrakenVoice:
         """A request, and that nothing comes."""
         if now_ns >= self._silent_ns:
             raise Reconnect("not even a heartbeat for ten seconds")
-        for at_ns, request in self._later:
-            if at_ns <= now_ns:
-                self._requests.add(request.method, request.names)
-        self._later = [each for each in self._later if each[0] > now_ns]
-        said: list[Output] = [each.told_of(self._keys[each.name]) for each in self._subscriptions.silent(now_ns)]
-        for request in self._requests.ready(now_ns):
-            self._subscriptions.said(request)
-            said.append(Send(message(request)))
-        return said
+        silent = [each.told_of(self._keys[each.name]) for each in self._subscriptions.silent(now_ns)]
+        return [*silent, *(Send(message(request)) for request in self._subscriptions.ready(now_ns))]
 
     def due(self) -> int:
         """When `say` next has something to say."""
-        later = (at_ns for at_ns, _ in self._later)
-        return min(self._silent_ns, self._requests.due(), self._subscriptions.due(), *later)
+        return min(self._silent_ns, self._subscriptions.due())
 
     def acknowledged(self) -> bool:
         """Whether no subscription waits to be said or answered."""
@@ -358,7 +349,7 @@ class KrakenVoice:
         if request.method == "unsubscribe" or error.startswith("Already subscribed"):
             return self._accepted(request, now_ns)
         if passes(error):
-            self._later.append((now_ns + _SLOWER_NS, request))
+            self._subscriptions.later(request, now_ns + _SLOWER_NS)
             return ()
         bad = [self._keys[name] for name in self._subscriptions.refused(request, error)]
         self.unsubscribe(bad, now_ns)

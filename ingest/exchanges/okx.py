@@ -132,7 +132,6 @@ class OkxVoice:
         )
         self._subscriptions = Subscriptions(self._requests, begins=True)
         self._said_ns: deque[int] = deque(maxlen=_MESSAGES_AN_HOUR)
-        self._later: list[tuple[int, Request]] = []
         self._ping_ns = NEVER
         self._pong_ns = NEVER
 
@@ -163,14 +162,9 @@ class OkxVoice:
         """A request or a ping, and that nothing comes."""
         if now_ns >= self._pong_ns:
             raise Reconnect("no answer to a ping")
-        for at_ns, request in self._later:
-            if at_ns <= now_ns:
-                self._requests.add(request.method, request.names)
-        self._later = [each for each in self._later if each[0] > now_ns]
         said: list[Output] = [each.told_of(self._keys[each.name]) for each in self._subscriptions.silent(now_ns)]
-        for request in self._requests.ready(now_ns):
+        for request in self._subscriptions.ready(now_ns):
             self._count(now_ns)
-            self._subscriptions.said(request)
             said.append(Send(message(request)))
         if now_ns >= self._ping_ns:
             self._ping_ns, self._pong_ns = NEVER, now_ns + _PONG_WITHIN_NS
@@ -179,8 +173,7 @@ class OkxVoice:
 
     def due(self) -> int:
         """When `say` next has something to say."""
-        later = (at_ns for at_ns, _ in self._later)
-        return min(self._ping_ns, self._pong_ns, self._requests.due(), self._subscriptions.due(), *later)
+        return min(self._ping_ns, self._pong_ns, self._subscriptions.due())
 
     def acknowledged(self) -> bool:
         """Whether all subscriptions stand."""
@@ -290,7 +283,7 @@ class OkxVoice:
         if request is None:
             raise SkipFrame(f"an error that is no answer to a request: {head.code} {head.msg[:200]}", frame=frame)
         if head.code in _TOO_OFTEN:
-            self._later.append((now_ns + _SLOWER_NS, request))
+            self._subscriptions.later(request, now_ns + _SLOWER_NS)
             return ()
         reason = f"{head.code} {head.msg}"[:256]
         bad = [self._keys[name] for name in self._subscriptions.refused(request, reason)]

@@ -130,7 +130,7 @@ class OkxVoice:
         self._requests = Requests(
             names_per_message=_NAMES_PER_MESSAGE, every_ns=_MESSAGE_EVERY_NS, answered_within_ns=_ACK_WITHIN_NS
         )
-        self._subscriptions = Subscriptions(self._requests, begins=True)
+        self.subscriptions = Subscriptions(self._requests, begins=True)
         self._said_ns: deque[int] = deque(maxlen=_MESSAGES_AN_HOUR)
         self._ping_ns = NEVER
         self._pong_ns = NEVER
@@ -141,13 +141,13 @@ class OkxVoice:
 
     def subscribe(self, streams: Sequence[StreamKey], now_ns: int) -> None:
         """Many names to a message, whatever their channels."""
-        self._subscriptions.want({self._open(key): _BEGINS_WITHIN_NS.get(key.channel, NEVER) for key in streams})
+        self.subscriptions.want({self._open(key): _BEGINS_WITHIN_NS.get(key.channel, NEVER) for key in streams})
 
     def unsubscribe(self, streams: Sequence[StreamKey], now_ns: int) -> None:
         """Frames that are still on the way are not unknown, but unheard."""
         names = [self._name(key) for key in streams if self.topics.pop(key, None)]
         self._hear.update(dict.fromkeys(names, unheard))
-        self._subscriptions.drop(names)
+        self.subscriptions.drop(names)
 
     def hear(self, frame: bytes, now_ns: int) -> Sequence[Output]:
         """A frame: data, the answer to a request, a notice, or the bare text `pong`."""
@@ -162,8 +162,8 @@ class OkxVoice:
         """A request or a ping, and that nothing comes."""
         if now_ns >= self._pong_ns:
             raise Reconnect("no answer to a ping")
-        said: list[Output] = [each.told_of(self._keys[each.name]) for each in self._subscriptions.silent(now_ns)]
-        for request in self._subscriptions.ready(now_ns):
+        said: list[Output] = [each.told_of(self._keys[each.name]) for each in self.subscriptions.silent(now_ns)]
+        for request in self.subscriptions.ready(now_ns):
             self._count(now_ns)
             said.append(Send(message(request)))
         if now_ns >= self._ping_ns:
@@ -173,11 +173,7 @@ class OkxVoice:
 
     def due(self) -> int:
         """When `say` next has something to say."""
-        return min(self._ping_ns, self._pong_ns, self._subscriptions.due())
-
-    def acknowledged(self) -> bool:
-        """Whether all subscriptions stand."""
-        return not self._subscriptions.open
+        return min(self._ping_ns, self._pong_ns, self.subscriptions.due())
 
     def ask(self, key: StreamKey, question: Question, now_ns: int) -> Sequence[Output]:
         """By REST, but for a subscription: another one would have the whole book as well, but they are counted."""
@@ -190,7 +186,7 @@ class OkxVoice:
                 return [self._page(key, self._pages[key].ask(first))]
             case CandlesWanted(from_ms=from_ms):
                 return [self._ask_candles(key, from_ms, now_ns)]
-        return [each.told_of(key) for each in self._subscriptions.again([self._name(key)], now_ns)]
+        return [each.told_of(key) for each in self.subscriptions.again([self._name(key)], now_ns)]
 
     def answered(self, key: StreamKey, about: str, answer: bytes, now_ns: int) -> Sequence[Output]:
         """A book, or a page of trades or candles."""
@@ -239,7 +235,7 @@ class OkxVoice:
         hear = self._hear.get(name)
         if hear is None:
             raise SkipFrame("nobody subscribed to that", stream=name[:80], frame=frame)
-        self._subscriptions.heard(name.encode())
+        self.subscriptions.heard(name.encode())
         try:
             return hear(frame, now_ns)
         except UNREADABLE as bad:
@@ -272,7 +268,7 @@ class OkxVoice:
         assert head.arg is not None
         name = head.arg.name
         self._requests.answered_for(number_of(head.id), name)
-        news = self._subscriptions.confirmed(Request(0, head.event, (name,)), now_ns)
+        news = self.subscriptions.confirmed(Request(0, head.event, (name,)), now_ns)
         return list(chain.from_iterable(self.topics[self._keys[name]].open(now_ns) for name in news))
 
     def _refused(self, head: Head, frame: bytes, now_ns: int) -> Sequence[Output]:
@@ -283,10 +279,10 @@ class OkxVoice:
         if request is None:
             raise SkipFrame(f"an error that is no answer to a request: {head.code} {head.msg[:200]}", frame=frame)
         if head.code in _TOO_OFTEN:
-            self._subscriptions.later(request, now_ns + _SLOWER_NS)
+            self.subscriptions.later(request, now_ns + _SLOWER_NS)
             return ()
         reason = f"{head.code} {head.msg}"[:256]
-        bad = [self._keys[name] for name in self._subscriptions.refused(request, reason)]
+        bad = [self._keys[name] for name in self.subscriptions.refused(request, reason)]
         self.unsubscribe(bad, now_ns)
         return [Notice(key, "refused", reason) for key in bad]
 

@@ -2,19 +2,15 @@
 
 import json
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.contract.codec import freeze, thaw
 from ingest.contract.events import Candle, Delta, Event, Gap, Snapshot, Status, Ticker, Trade
 from ingest.contract.keys import StreamKey
-from ingest.contract.numbers import check
 from ingest.exchanges.bybit import Bybit
 from ingest.exchanges.exchange import (
     NEVER,
-    ExchangeError,
     Fetch,
     FetchFailed,
     Instrument,
@@ -482,33 +478,6 @@ def test_a_bad_frame_is_skipped_keeps_its_bytes_and_changes_nothing(frame):
     with pytest.raises(SkipFrame) as skipped:
         talk.receive(frame, NOW)
     assert (skipped.value.frame, talk.positions(), talk.closed("cut")[0].body.reason) == (frame, {}, "cut")
-
-
-mutated = st.builds(
-    lambda frame, cut, junk, keep: frame[:cut] + junk + frame[cut + keep :],
-    st.sampled_from((*FRAMES, answer(1), refusal(1, "Invalid symbol :[publicTrade.ETHUSDT]"))),
-    st.integers(0, 400),
-    st.binary(max_size=6) | st.sampled_from([b'"', b"{", b"]", b"1e5", b"null", b"-", b"99999999999999999999"]),
-    st.integers(0, 20),
-)
-
-
-@settings(max_examples=2000, derandomize=True, deadline=None)
-@given(mutated | st.binary(max_size=200))
-def test_no_bytes_make_anything_but_known_errors_and_sound_events(frame):
-    talk = conversation()
-    talk.receive(WHOLE, NOW)
-    try:
-        outputs = [*talk.receive(frame, NOW), *talk.tick(NOW + S), *talk.closed("cut")]
-    except ExchangeError:
-        return
-    for event in outputs:
-        if isinstance(event, Event):
-            assert thaw(freeze(event)) == event
-            fields = msgspec.to_builtins(event.body)
-            check(text for side in ("bids", "asks") for level in fields.get(side, ()) for text in level)
-            assert event.key in (TRADES, TICKER, BOOK, CANDLES)
-            assert fields.get("exchange_ns", NOW) <= NOW + 86_400 * S
 
 
 @settings(max_examples=500, derandomize=True, deadline=None)

@@ -9,11 +9,9 @@ from hypothesis import strategies as st
 
 from ingest.contract.events import Candle, Delta, Event, Gap, Snapshot, Status, Ticker, Trade
 from ingest.contract.keys import StreamKey
-from ingest.contract.numbers import check
 from ingest.exchanges.chained import WHOLE_WITHIN_NS
 from ingest.exchanges.exchange import (
     NEVER,
-    ExchangeError,
     Fetch,
     FetchFailed,
     Instrument,
@@ -69,7 +67,6 @@ NOTICE = (
     b'{"event":"notice","code":"64008","msg":"The connection will soon be closed for a service upgrade. Please'
     b' reconnect.","connId":"5e1c07fa"}'
 )
-FRAMES = (TRADE, DAY, WHOLE, UPDATE, BAR, NOTICE)
 MINUTE_NS = 1_795_305_600_000_000_000
 
 
@@ -510,35 +507,6 @@ def test_a_bad_frame_is_skipped_keeps_its_bytes_and_changes_nothing(frame):
     with pytest.raises(SkipFrame) as skipped:
         talk.receive(frame, NOW)
     assert (skipped.value.frame, talk.positions()) == (frame, before)
-
-
-mutated = st.builds(
-    lambda frame, cut, junk, keep: frame[:cut] + junk + frame[cut + keep :],
-    st.sampled_from(FRAMES),
-    st.integers(0, 400),
-    st.binary(max_size=6) | st.sampled_from([b'"', b"{", b"]", b"1e5", b"null", b"-", b"99999999999999999999"]),
-    st.integers(0, 20),
-)
-
-
-@settings(max_examples=2000, derandomize=True, deadline=None)
-@given(mutated | st.binary(max_size=200))
-def test_no_bytes_make_anything_but_known_errors_and_sound_events(frame):
-    talk = acked(TRADES, TICKER, BOOK, CANDLES)
-    talk.receive(WHOLE, NOW)
-    try:
-        outputs = talk.receive(frame, NOW)
-    except ExchangeError:
-        return
-    for event in outputs:
-        if isinstance(event, Renew | Notice):
-            continue
-        fields = msgspec.to_builtins(event.body)
-        texts = ("side", "state", "reason", "first_id", "last_id")
-        check(value for name, value in fields.items() if isinstance(value, str) and name not in texts)
-        check(text for side in ("bids", "asks") for level in fields.get(side, ()) for text in level)
-        assert event.key in (TRADES, TICKER, BOOK, CANDLES)
-        assert fields.get("exchange_ns", NOW) <= NOW + 86_400_000_000_000
 
 
 @settings(max_examples=500, derandomize=True, deadline=None)

@@ -144,7 +144,7 @@ class BinanceVoice:
         self._requests = Requests(
             names_per_message=_NAMES_PER_MESSAGE, every_ns=_MESSAGE_EVERY_NS, answered_within_ns=_ACK_WITHIN_NS
         )
-        self._subscriptions = Subscriptions(self._requests, subscribe="SUBSCRIBE", unsubscribe="UNSUBSCRIBE")
+        self.subscriptions = Subscriptions(self._requests, subscribe="SUBSCRIBE", unsubscribe="UNSUBSCRIBE")
         self._renew_ns = NEVER
         self._ask_ns = NEVER
 
@@ -156,7 +156,7 @@ class BinanceVoice:
     def subscribe(self, streams: Sequence[StreamKey], now_ns: int) -> None:
         """Each under its names, routed to who understands their frames."""
         names = list(chain.from_iterable(map(self._open, streams)))
-        self._subscriptions.want({name: _silent_after_ns(name) for name in names})
+        self.subscriptions.want({name: _silent_after_ns(name) for name in names})
 
     def unsubscribe(self, streams: Sequence[StreamKey], now_ns: int) -> None:
         """Frames that are still on the way are not unknown, but unheard."""
@@ -164,7 +164,7 @@ class BinanceVoice:
         self._routes.let_go(names)
         for key in streams:
             self.topics.pop(key, None)
-        self._subscriptions.drop(names)
+        self.subscriptions.drop(names)
 
     def hear(self, frame: bytes, now_ns: int) -> Sequence[Output]:
         """A frame: data of a stream, or the answer to a request."""
@@ -172,7 +172,7 @@ class BinanceVoice:
         if frame.startswith(_PREFIX):
             name = frame[len(_PREFIX) : frame.find(b'"', len(_PREFIX))]
             if name in self._routes:
-                self._subscriptions.heard(name)
+                self.subscriptions.heard(name)
                 return self._routes.hear(name, frame, now_ns)
         return self._other(frame, now_ns)
 
@@ -185,19 +185,13 @@ class BinanceVoice:
         if now_ns >= self._ask_ns:
             self._ask_ns = now_ns + _QUIET_NS
             self._requests.ask("LIST_SUBSCRIPTIONS")
-        said += map(self._silent, self._subscriptions.silent(now_ns))
-        for request in self._requests.ready(now_ns):
-            self._subscriptions.said(request)
-            said.append(Send(_said(request)))
+        said += map(self._silent, self.subscriptions.silent(now_ns))
+        said += (Send(_said(request)) for request in self.subscriptions.ready(now_ns))
         return said
 
     def due(self) -> int:
         """When `say` next has something to say."""
-        return min(self._renew_ns, self._ask_ns, self._requests.due(), self._subscriptions.due())
-
-    def acknowledged(self) -> bool:
-        """Whether all subscriptions stand."""
-        return not self._subscriptions.open
+        return min(self._renew_ns, self._ask_ns, self.subscriptions.due())
 
     def ask(self, key: StreamKey, question: Question, now_ns: int) -> Sequence[Output]:
         """By REST, but for a subscription."""
@@ -213,7 +207,7 @@ class BinanceVoice:
             case CandlesWanted():
                 since = {"startTime": question.from_ms, "limit": _CANDLES_LIMIT}
                 return [self._fetch(key, "/api/v3/klines", 2, "", interval=key.interval, **since)]
-        return [self._silent(each) for each in self._subscriptions.again(self._names(key), now_ns)]
+        return [self._silent(each) for each in self.subscriptions.again(self._names(key), now_ns)]
 
     def answered(self, key: StreamKey, about: str, answer: bytes, now_ns: int) -> Sequence[Output]:
         """A snapshot, or a page of trades or candles."""
@@ -275,7 +269,7 @@ class BinanceVoice:
             raise Reconnect("the exchange announced that this server goes down", frame=frame)
         if envelope.stream is not None:
             name = envelope.stream.encode()
-            self._subscriptions.heard(name)
+            self.subscriptions.heard(name)
             return self._routes.hear(name, frame, now_ns)
         return self._answer(envelope, frame, now_ns)
 
@@ -286,7 +280,7 @@ class BinanceVoice:
         if envelope.result is UNSET:
             return self._refused(request, frame, now_ns)
         # A quiet symbol may send no diff for minutes, so the snapshot does not wait for one.
-        names = self._subscriptions.confirmed(request, now_ns)
+        names = self.subscriptions.confirmed(request, now_ns)
         return list(chain.from_iterable(self.topics[key].open(now_ns) for key in self._routes.opened_by(names)))
 
     def _refused(self, request: Request, frame: bytes, now_ns: int) -> Sequence[Output]:
@@ -294,7 +288,7 @@ class BinanceVoice:
         if not request.names:
             raise Reconnect(f"{request.method} refused: {frame[:300]!r}", frame=frame)
         reason = frame[:200].decode(errors="replace")
-        bad = [self._routes.keys[name] for name in self._subscriptions.refused(request, reason)]
+        bad = [self._routes.keys[name] for name in self.subscriptions.refused(request, reason)]
         self.unsubscribe(bad, now_ns)
         return [Notice(key, "refused", reason) for key in bad]
 

@@ -33,7 +33,7 @@ from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.opaque import OpaqueTrades
 from ingest.exchanges.packing import pack
 from ingest.exchanges.pushed import PushedBook
-from ingest.exchanges.requests import Request, Requests
+from ingest.exchanges.requests import Request, Requests, number_of
 from ingest.exchanges.routes import Hearer, Routes
 from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Silent, Subscriptions
@@ -123,7 +123,7 @@ class BybitVoice:
         self._requests = Requests(
             names_per_message=_TOPICS_PER_MESSAGE, every_ns=_MESSAGE_EVERY_NS, answered_within_ns=_ANSWER_WITHIN_NS
         )
-        self._subscriptions = Subscriptions(self._requests)
+        self.subscriptions = Subscriptions(self._requests)
         self._ping_ns = NEVER
 
     def greet(self, now_ns: int) -> None:
@@ -133,7 +133,7 @@ class BybitVoice:
     def subscribe(self, streams: Sequence[StreamKey], now_ns: int) -> None:
         """Each under its topics, routed to who understands their frames."""
         names = list(chain.from_iterable(map(self._open, streams)))
-        self._subscriptions.want({name: _silent_after_ns(name) for name in names})
+        self.subscriptions.want({name: _silent_after_ns(name) for name in names})
 
     def unsubscribe(self, streams: Sequence[StreamKey], now_ns: int) -> None:
         """All their topics."""
@@ -141,14 +141,14 @@ class BybitVoice:
         self._routes.let_go(names)
         for key in streams:
             self.topics.pop(key, None)
-        self._subscriptions.drop(names)
+        self.subscriptions.drop(names)
 
     def hear(self, frame: bytes, now_ns: int) -> Sequence[Output]:
         """A frame: data of a topic, or the answer to a request."""
         if frame.startswith(_PREFIX):
             name = frame[len(_PREFIX) : frame.find(b'"', len(_PREFIX))]
             if name in self._routes:
-                self._subscriptions.heard(name)
+                self.subscriptions.heard(name)
                 return self._routes.hear(name, frame, now_ns)
         try:
             head = read_head(frame)
@@ -156,7 +156,7 @@ class BybitVoice:
             raise SkipFrame(f"not a frame of this exchange: {bad}", frame=frame) from bad
         if head.topic:
             name = head.topic.encode()
-            self._subscriptions.heard(name)
+            self.subscriptions.heard(name)
             return self._routes.hear(name, frame, now_ns)
         return self._answer(head, frame, now_ns)
 
@@ -165,19 +165,12 @@ class BybitVoice:
         if now_ns >= self._ping_ns:
             self._ping_ns = now_ns + _PING_EVERY_NS
             self._requests.ask("ping")
-        said: list[Output] = [*map(self._silent, self._subscriptions.silent(now_ns))]
-        for request in self._requests.ready(now_ns):
-            self._subscriptions.said(request)
-            said.append(Send(_said(request)))
-        return said
+        silent = map(self._silent, self.subscriptions.silent(now_ns))
+        return [*silent, *(Send(_said(request)) for request in self.subscriptions.ready(now_ns))]
 
     def due(self) -> int:
         """When `say` next has something to say."""
-        return min(self._ping_ns, self._requests.due(), self._subscriptions.due())
-
-    def acknowledged(self) -> bool:
-        """Whether all subscriptions stand."""
-        return not self._subscriptions.open
+        return min(self._ping_ns, self.subscriptions.due())
 
     def ask(self, key: StreamKey, question: Question, now_ns: int) -> Sequence[Output]:
         """By REST, but for a book: a whole one comes with another subscription."""
@@ -190,9 +183,9 @@ class BybitVoice:
             case BookWanted(just_its_id=True):
                 return [self._fetch(key, "orderbook", limit=1)]
             case BookWanted():
-                self._subscriptions.renew(self._names(key))
+                self.subscriptions.renew(self._names(key))
                 return ()
-        return [self._silent(each) for each in self._subscriptions.again(self._names(key), now_ns)]
+        return [self._silent(each) for each in self.subscriptions.again(self._names(key), now_ns)]
 
     def answered(self, key: StreamKey, about: str, answer: bytes, now_ns: int) -> Sequence[Output]:
         """A page of trades or candles, or where a book stands."""
@@ -237,7 +230,7 @@ class BybitVoice:
 
     def _answer(self, head: Head, frame: bytes, now_ns: int) -> Sequence[Output]:
         """One to each request, which names none of its topics; of a refusal, the first that is to blame."""
-        request = self._requests.answered(int(head.req_id)) if head.req_id.isdecimal() else None
+        request = self._requests.answered(number_of(head.req_id))
         if request is None and head.ret_msg == "pong":
             return ()
         if request is None:
@@ -249,7 +242,7 @@ class BybitVoice:
         return self._refused(request, head.ret_msg, now_ns)
 
     def _confirmed(self, request: Request, now_ns: int) -> Sequence[Event]:
-        names = self._subscriptions.confirmed(request, now_ns)
+        names = self.subscriptions.confirmed(request, now_ns)
         return list(chain.from_iterable(self.topics[key].open(now_ns) for key in self._routes.opened_by(names)))
 
     def _refused(self, request: Request, reason: str, now_ns: int) -> Sequence[Output]:
@@ -260,7 +253,7 @@ class BybitVoice:
             request = msgspec.structs.replace(request, names=tuple(blamed))
         if "already subscribed" in reason:
             return self._confirmed(request, now_ns)
-        bad = [self._routes.keys[name] for name in self._subscriptions.refused(request, reason)]
+        bad = [self._routes.keys[name] for name in self.subscriptions.refused(request, reason)]
         self.unsubscribe(bad, now_ns)
         return [Notice(key, "refused", reason[:256]) for key in bad]
 

@@ -134,7 +134,7 @@ class CoinbaseVoice:
             answered_within_ns=_ACK_WITHIN_NS,
             in_turn=True,
         )
-        self._subscriptions = Subscriptions(self._requests, begins=True)
+        self.subscriptions = Subscriptions(self._requests, begins=True)
         self._candle_pages: dict[tuple[StreamKey, str], CandlePage] = {}
         self._doubts: list[Event] = []
         self._silent_ns = NEVER
@@ -145,13 +145,13 @@ class CoinbaseVoice:
 
     def subscribe(self, streams: Sequence[StreamKey], now_ns: int) -> None:
         """Of each name once, whatever comes of it."""
-        before = self._subscriptions.states()
+        before = self.subscriptions.states()
         for key in streams:
             listener = self._listeners.setdefault(self._native(key), Listener(self._session))
             self.topics[key] = listener.open(key, self._positions.get(key), now_ns)
         wanted = dict.fromkeys(name for key in streams for name in self._names(key))
         within = {name: _QUIET_NS if name.startswith(_HEARTBEAT) else NEVER for name in wanted}
-        self._subscriptions.want({name: within[name] for name in wanted if name not in before})
+        self.subscriptions.want({name: within[name] for name in wanted if name not in before})
 
     def unsubscribe(self, streams: Sequence[StreamKey], now_ns: int) -> None:
         """Names of which nothing is wanted any more; frames that are still on the way fall silent."""
@@ -159,9 +159,7 @@ class CoinbaseVoice:
         for key in known:
             self._listeners[self._native(key)].close(key, now_ns)
         needed = {name for key in self.topics for name in self._names(key)}
-        self._subscriptions.drop(
-            dict.fromkeys(name for key in known for name in self._names(key) if name not in needed)
-        )
+        self.subscriptions.drop(dict.fromkeys(name for key in known for name in self._names(key) if name not in needed))
 
     def hear(self, frame: bytes, now_ns: int) -> Sequence[Output]:
         """A frame: data, a heartbeat, or the answer to a request."""
@@ -183,19 +181,12 @@ class CoinbaseVoice:
         if now_ns >= self._silent_ns:
             raise Reconnect("not even a heartbeat for ten seconds")
         doubts, self._doubts = self._doubts, []
-        said: list[Output] = [*doubts, *self._silent(self._subscriptions.silent(now_ns))]
-        for request in self._requests.ready(now_ns):
-            self._subscriptions.said(request)
-            said.append(Send(_message(request)))
-        return said
+        silent = self._silent(self.subscriptions.silent(now_ns))
+        return [*doubts, *silent, *(Send(_message(request)) for request in self.subscriptions.ready(now_ns))]
 
     def due(self) -> int:
         """When `say` next has something to say."""
-        return 0 if self._doubts else min(self._silent_ns, self._requests.due(), self._subscriptions.due())
-
-    def acknowledged(self) -> bool:
-        """Whether no subscription waits to be said or answered."""
-        return not self._subscriptions.open
+        return 0 if self._doubts else min(self._silent_ns, self.subscriptions.due())
 
     def ask(self, key: StreamKey, question: Question, now_ns: int) -> Sequence[Output]:
         """Trades and candles by REST; a book begins anew with another subscription."""
@@ -215,9 +206,9 @@ class CoinbaseVoice:
             case BestWanted():
                 return [Fetch(f"/products/{self._native(key)}/book", (("level", "1"),), 1, tag_of(key))]
             case BookWanted():
-                self._subscriptions.renew([self._names(key)[0]])
+                self.subscriptions.renew([self._names(key)[0]])
                 return ()
-        return self._silent(self._subscriptions.again([self._names(key)[0]], now_ns))
+        return self._silent(self.subscriptions.again([self._names(key)[0]], now_ns))
 
     def answered(self, key: StreamKey, about: str, answer: bytes, now_ns: int) -> Sequence[Output]:
         """A page of trades or candles."""
@@ -261,9 +252,9 @@ class CoinbaseVoice:
         if listener is None:
             raise ValueError(f"a product that nobody subscribed to: {said.product_id[:40]!r}")
         events = listener.hear(said, now_ns)
-        self._subscriptions.heard(f"{said.feed} {said.product_id}".encode())
+        self.subscriptions.heard(f"{said.feed} {said.product_id}".encode())
         behind = [f"{feed} {said.product_id}" for feed in listener.silent()]
-        return [*events, *self._silent(self._subscriptions.again(behind, now_ns))]
+        return [*events, *self._silent(self.subscriptions.again(behind, now_ns))]
 
     def _doubt(self, frame: bytes, now_ns: int) -> None:
         """Nothing else will tell that changes of a book are missing which could not be read."""
@@ -302,7 +293,7 @@ class CoinbaseVoice:
             f"{_ALIASES.get(each.name, each.name)} {product}" for each in said.channels for product in each.product_ids
         }
         accepted = structs.replace(request, names=tuple(name for name in request.names if name in there))
-        news = self._subscriptions.confirmed(accepted, now_ns)
+        news = self.subscriptions.confirmed(accepted, now_ns)
         opened = [key for key in self.topics if self._names(key)[0] in news]
         outputs: list[Output] = list(chain.from_iterable(self.topics[key].open(now_ns) for key in opened))
         absent = tuple(name for name in request.names if name not in there)
@@ -325,7 +316,7 @@ class CoinbaseVoice:
         return [output for part in parts for output in self._refused(part, reason, now_ns)]
 
     def _refused(self, request: Request, reason: str, now_ns: int) -> Sequence[Output]:
-        bad = self._keys(self._subscriptions.refused(request, reason))
+        bad = self._keys(self.subscriptions.refused(request, reason))
         self.unsubscribe(bad, now_ns)
         return [Notice(key, "refused", reason) for key in bad]
 

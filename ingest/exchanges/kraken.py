@@ -117,10 +117,9 @@ class KrakenVoice:
             answered_within_ns=_ACK_WITHIN_NS,
             kind_of=lambda name: name.partition(" ")[0],
         )
-        self._subscriptions = Subscriptions(
+        self.subscriptions = Subscriptions(
             self._requests, subscribe="subscribe", unsubscribe="unsubscribe", begins=True
         )
-        self._later: list[tuple[int, Request]] = []
         self._silent_ns = NEVER
         self._system = "online"
         self._hearers: dict[str, Callable[[bytes, int], Sequence[Output]]] = {
@@ -139,13 +138,13 @@ class KrakenVoice:
 
     def subscribe(self, streams: Sequence[StreamKey], now_ns: int) -> None:
         """Each feed in messages of its own, for many symbols."""
-        self._subscriptions.want({self._open(key): _BEGINS_WITHIN_NS.get(key.channel, NEVER) for key in streams})
+        self.subscriptions.want({self._open(key): _BEGINS_WITHIN_NS.get(key.channel, NEVER) for key in streams})
 
     def unsubscribe(self, streams: Sequence[StreamKey], now_ns: int) -> None:
         """Frames that are still on the way are not unknown, but unheard."""
         known = [key for key in streams if self.topics.pop(key, None)]
         self._readers.update(((feed_of(key), self._native(key)), None) for key in known)
-        self._subscriptions.drop(map(self._name, known))
+        self.subscriptions.drop(map(self._name, known))
 
     def hear(self, frame: bytes, now_ns: int) -> Sequence[Output]:
         """A frame: data, a heartbeat, or the answer to a request."""
@@ -160,24 +159,12 @@ class KrakenVoice:
         """A request, and that nothing comes."""
         if now_ns >= self._silent_ns:
             raise Reconnect("not even a heartbeat for ten seconds")
-        for at_ns, request in self._later:
-            if at_ns <= now_ns:
-                self._requests.add(request.method, request.names)
-        self._later = [each for each in self._later if each[0] > now_ns]
-        said: list[Output] = [each.told_of(self._keys[each.name]) for each in self._subscriptions.silent(now_ns)]
-        for request in self._requests.ready(now_ns):
-            self._subscriptions.said(request)
-            said.append(Send(message(request)))
-        return said
+        silent = [each.told_of(self._keys[each.name]) for each in self.subscriptions.silent(now_ns)]
+        return [*silent, *(Send(message(request)) for request in self.subscriptions.ready(now_ns))]
 
     def due(self) -> int:
         """When `say` next has something to say."""
-        later = (at_ns for at_ns, _ in self._later)
-        return min(self._silent_ns, self._requests.due(), self._subscriptions.due(), *later)
-
-    def acknowledged(self) -> bool:
-        """Whether no subscription waits to be said or answered."""
-        return not self._subscriptions.open
+        return min(self._silent_ns, self.subscriptions.due())
 
     def ask(self, key: StreamKey, question: Question, now_ns: int) -> Sequence[Output]:
         """Trades and candles by REST; a book begins anew with another subscription."""
@@ -187,9 +174,9 @@ class KrakenVoice:
             case CandlesWanted(from_ms=from_ms):
                 return [self._ask_candles(key, from_ms)]
             case BookWanted():
-                self._subscriptions.renew([self._name(key)])
+                self.subscriptions.renew([self._name(key)])
                 return ()
-        return [each.told_of(key) for each in self._subscriptions.again([self._name(key)], now_ns)]
+        return [each.told_of(key) for each in self.subscriptions.again([self._name(key)], now_ns)]
 
     def answered(self, key: StreamKey, about: str, answer: bytes, now_ns: int) -> Sequence[Output]:
         """A page of trades or candles."""
@@ -233,7 +220,7 @@ class KrakenVoice:
             reader = self._readers[feed, symbol]
         except KeyError:
             raise ValueError(f"{feed} of {symbol[:40]!r}, which nobody subscribed to") from None
-        self._subscriptions.heard(f"{feed} {symbol}".encode())
+        self.subscriptions.heard(f"{feed} {symbol}".encode())
         return reader
 
     # What REST is asked for.
@@ -358,14 +345,14 @@ class KrakenVoice:
         if request.method == "unsubscribe" or error.startswith("Already subscribed"):
             return self._accepted(request, now_ns)
         if passes(error):
-            self._later.append((now_ns + _SLOWER_NS, request))
+            self.subscriptions.later(request, now_ns + _SLOWER_NS)
             return ()
-        bad = [self._keys[name] for name in self._subscriptions.refused(request, error)]
+        bad = [self._keys[name] for name in self.subscriptions.refused(request, error)]
         self.unsubscribe(bad, now_ns)
         return [Notice(key, "refused", error[:256]) for key in bad]
 
     def _accepted(self, request: Request, now_ns: int) -> Sequence[Output]:
-        news = self._subscriptions.confirmed(request, now_ns)
+        news = self.subscriptions.confirmed(request, now_ns)
         return list(chain.from_iterable(self.topics[self._keys[name]].open(now_ns) for name in news))
 
 

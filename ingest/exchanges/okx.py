@@ -34,7 +34,7 @@ from ingest.exchanges.okx_frames import Head, levels, read_head
 from ingest.exchanges.okx_readers import Hear, books, candles, tickers, trades, unheard
 from ingest.exchanges.okx_rest import book, instruments, past_candles, past_trades
 from ingest.exchanges.packing import pack
-from ingest.exchanges.requests import Request, Requests
+from ingest.exchanges.requests import Request, Requests, number_of
 from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Subscriptions
 from ingest.exchanges.talk import UNREADABLE, Talk, tag_of
@@ -130,9 +130,8 @@ class OkxVoice:
         self._requests = Requests(
             names_per_message=_NAMES_PER_MESSAGE, every_ns=_MESSAGE_EVERY_NS, answered_within_ns=_ACK_WITHIN_NS
         )
-        self._subscriptions = Subscriptions(self._requests, begins=True)
+        self.subscriptions = Subscriptions(self._requests, begins=True)
         self._said_ns: deque[int] = deque(maxlen=_MESSAGES_AN_HOUR)
-        self._later: list[tuple[int, Request]] = []
         self._ping_ns = NEVER
         self._pong_ns = NEVER
 
@@ -142,13 +141,13 @@ class OkxVoice:
 
     def subscribe(self, streams: Sequence[StreamKey], now_ns: int) -> None:
         """Many names to a message, whatever their channels."""
-        self._subscriptions.want({self._open(key): _BEGINS_WITHIN_NS.get(key.channel, NEVER) for key in streams})
+        self.subscriptions.want({self._open(key): _BEGINS_WITHIN_NS.get(key.channel, NEVER) for key in streams})
 
     def unsubscribe(self, streams: Sequence[StreamKey], now_ns: int) -> None:
         """Frames that are still on the way are not unknown, but unheard."""
         names = [self._name(key) for key in streams if self.topics.pop(key, None)]
         self._hear.update(dict.fromkeys(names, unheard))
-        self._subscriptions.drop(names)
+        self.subscriptions.drop(names)
 
     def hear(self, frame: bytes, now_ns: int) -> Sequence[Output]:
         """A frame: data, the answer to a request, a notice, or the bare text `pong`."""
@@ -163,14 +162,9 @@ class OkxVoice:
         """A request or a ping, and that nothing comes."""
         if now_ns >= self._pong_ns:
             raise Reconnect("no answer to a ping")
-        for at_ns, request in self._later:
-            if at_ns <= now_ns:
-                self._requests.add(request.method, request.names)
-        self._later = [each for each in self._later if each[0] > now_ns]
-        said: list[Output] = [each.told_of(self._keys[each.name]) for each in self._subscriptions.silent(now_ns)]
-        for request in self._requests.ready(now_ns):
+        said: list[Output] = [each.told_of(self._keys[each.name]) for each in self.subscriptions.silent(now_ns)]
+        for request in self.subscriptions.ready(now_ns):
             self._count(now_ns)
-            self._subscriptions.said(request)
             said.append(Send(message(request)))
         if now_ns >= self._ping_ns:
             self._ping_ns, self._pong_ns = NEVER, now_ns + _PONG_WITHIN_NS
@@ -179,12 +173,7 @@ class OkxVoice:
 
     def due(self) -> int:
         """When `say` next has something to say."""
-        later = (at_ns for at_ns, _ in self._later)
-        return min(self._ping_ns, self._pong_ns, self._requests.due(), self._subscriptions.due(), *later)
-
-    def acknowledged(self) -> bool:
-        """Whether all subscriptions stand."""
-        return not self._subscriptions.open
+        return min(self._ping_ns, self._pong_ns, self.subscriptions.due())
 
     def ask(self, key: StreamKey, question: Question, now_ns: int) -> Sequence[Output]:
         """By REST, but for a subscription: another one would have the whole book as well, but they are counted."""
@@ -197,7 +186,7 @@ class OkxVoice:
                 return [self._page(key, self._pages[key].ask(first))]
             case CandlesWanted(from_ms=from_ms):
                 return [self._ask_candles(key, from_ms, now_ns)]
-        return [each.told_of(key) for each in self._subscriptions.again([self._name(key)], now_ns)]
+        return [each.told_of(key) for each in self.subscriptions.again([self._name(key)], now_ns)]
 
     def answered(self, key: StreamKey, about: str, answer: bytes, now_ns: int) -> Sequence[Output]:
         """A book, or a page of trades or candles."""
@@ -246,7 +235,7 @@ class OkxVoice:
         hear = self._hear.get(name)
         if hear is None:
             raise SkipFrame("nobody subscribed to that", stream=name[:80], frame=frame)
-        self._subscriptions.heard(name.encode())
+        self.subscriptions.heard(name.encode())
         try:
             return hear(frame, now_ns)
         except UNREADABLE as bad:
@@ -278,22 +267,22 @@ class OkxVoice:
         """Each name has an answer of its own; one that was asked for again meanwhile may have several."""
         assert head.arg is not None
         name = head.arg.name
-        self._requests.answered_for(_number(head.id), name)
-        news = self._subscriptions.confirmed(Request(0, head.event, (name,)), now_ns)
+        self._requests.answered_for(number_of(head.id), name)
+        news = self.subscriptions.confirmed(Request(0, head.event, (name,)), now_ns)
         return list(chain.from_iterable(self.topics[self._keys[name]].open(now_ns) for name in news))
 
     def _refused(self, head: Head, frame: bytes, now_ns: int) -> Sequence[Output]:
         """Which name is to blame is said in words at most; else those that have no answer yet are asked for apart."""
-        request_id, named = _number(head.id), _NAMED.search(head.msg)
+        request_id, named = number_of(head.id), _NAMED.search(head.msg)
         request = self._requests.answered_for(request_id, ":".join(named.groups())) if named else None
         request = request or self._requests.answered(request_id)
         if request is None:
             raise SkipFrame(f"an error that is no answer to a request: {head.code} {head.msg[:200]}", frame=frame)
         if head.code in _TOO_OFTEN:
-            self._later.append((now_ns + _SLOWER_NS, request))
+            self.subscriptions.later(request, now_ns + _SLOWER_NS)
             return ()
         reason = f"{head.code} {head.msg}"[:256]
-        bad = [self._keys[name] for name in self._subscriptions.refused(request, reason)]
+        bad = [self._keys[name] for name in self.subscriptions.refused(request, reason)]
         self.unsubscribe(bad, now_ns)
         return [Notice(key, "refused", reason) for key in bad]
 
@@ -314,8 +303,3 @@ class OkxVoice:
         texts = ((name, str(value)) for name, value in params.items() if value is not None)
         native = self._instruments[key.symbol].native
         return Fetch(f"/api/v5/market/{what}", (("instId", native), *texts), weight, tag_of(key, about))
-
-
-def _number(request_id: str) -> int:
-    """0 for one that is none of ours."""
-    return int(request_id) if request_id.isdecimal() and len(request_id) <= 15 else 0

@@ -7,6 +7,8 @@ from msgspec import Struct, structs
 
 from ingest.exchanges.exchange import NEVER, Reconnect
 
+_DIGITS = 15
+
 
 class Request(Struct, frozen=True):
     """One message to be: a method and the names that it is about, if any."""
@@ -14,6 +16,11 @@ class Request(Struct, frozen=True):
     id: int
     method: str
     names: tuple[str, ...]
+
+
+def number_of(request_id: str) -> int:
+    """The id of a request that an exchange gives back as text; 0 for one that is none of ours."""
+    return int(request_id) if request_id.isdecimal() and len(request_id) <= _DIGITS else 0
 
 
 class Requests:

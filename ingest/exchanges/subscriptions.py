@@ -1,6 +1,6 @@
 """A connection's subscriptions: desired, pending, confirmed, name by name; bad names and silent ones are found."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -68,6 +68,7 @@ class Subscriptions:
         self._begins = begins
         self._names: dict[str, _Name] = {}
         self._heard: set[bytes] = set()
+        self._later: list[tuple[int, Request]] = []
         self._refused = 0
         self._looked_ns = 0
 
@@ -81,10 +82,19 @@ class Subscriptions:
         known = [name for name in names if self._names.pop(name, None)]
         self._requests.add(self._unsubscribe, known)
 
-    def said(self, request: Request) -> None:
-        """This message has gone out."""
-        if request.method == self._subscribe:
-            self._put(request, State.PENDING)
+    def ready(self, now_ns: int) -> Iterator[Request]:
+        """What may go now, as of Requests, and goes."""
+        for request in [request for at_ns, request in self._later if at_ns <= now_ns]:
+            self._resume(request)
+        self._later = [each for each in self._later if each[0] > now_ns]
+        for request in self._requests.ready(now_ns):
+            if request.method == self._subscribe:
+                self._put(request, State.PENDING)
+            yield request
+
+    def later(self, request: Request, at_ns: int) -> None:
+        """It came too often: say it again then, as far as it is what is wanted by then."""
+        self._later.append((at_ns, request))
 
     def confirmed(self, request: Request, now_ns: int) -> Sequence[str]:
         """The exchange agrees: the names that now stand for the first time."""
@@ -166,8 +176,18 @@ class Subscriptions:
         return {name: known.state for name, known in self._names.items()}
 
     def due(self) -> int:
-        """When to ask for what is silent."""
-        return self._looked_ns + LOOK_EVERY_NS if self._names else NEVER
+        """When to ask for what is silent, or for what is `ready`."""
+        look_ns = self._looked_ns + LOOK_EVERY_NS if self._names else NEVER
+        return min(look_ns, self._requests.due(), *(at_ns for at_ns, _ in self._later))
+
+    def _resume(self, request: Request) -> None:
+        """What stands by now stays; what was to go and is wanted once more is subscribed to anew."""
+        known = {name: self._names[name].state for name in request.names if name in self._names}
+        if request.method == self._subscribe:
+            self._requests.add(self._subscribe, [name for name in known if known[name] is not State.CONFIRMED])
+        else:
+            self._requests.add(self._unsubscribe, [name for name in request.names if name not in known])
+            self.renew(request.names)
 
     def _put(self, request: Request, state: State) -> None:
         for name in request.names:

@@ -9,6 +9,7 @@ from ingest.contract.events import Event
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.counted import CountedBook
 from ingest.exchanges.exchange import NEVER, Fetch, FetchFailed, Locate, Output, Standing
+from ingest.exchanges.subscriptions import Subscriptions
 from ingest.exchanges.topic import Question, Topic
 
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError)
@@ -26,6 +27,8 @@ class Voice(Protocol):
 
     topics: dict[StreamKey, Topic]
     """What the streams that it carries are understood by."""
+    subscriptions: Subscriptions
+    """What of that stands, and what waits to be said; the voice says it."""
 
     def greet(self, now_ns: int) -> None:
         """The connection stands."""
@@ -50,9 +53,6 @@ class Voice(Protocol):
 
     def answered(self, key: StreamKey, about: str, answer: bytes, now_ns: int) -> Sequence[Output]:
         """REST's answer to what was asked. Raises Passing, or what UNREADABLE names, before it has changed anything."""
-
-    def acknowledged(self) -> bool:
-        """As of Conversation."""
 
 
 def tag_of(key: StreamKey, about: str = "") -> str:
@@ -150,7 +150,7 @@ class Talk:
 
     def acknowledged(self) -> bool:
         """Whether all subscriptions stand."""
-        return self._voice.acknowledged()
+        return not self._voice.subscriptions.open
 
     def positions(self) -> Mapping[StreamKey, str]:
         """Of each stream the newest that was said."""

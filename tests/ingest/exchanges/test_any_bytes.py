@@ -66,7 +66,7 @@ _NO_NUMBERS = [
 _TIMES = ["9999-12-31T23:59:59.999999999Z", "0001-01-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-11-22T08:15:30+99:99"]
 _WORDS = ["snapshot", "update", "buy", "sell", "error", "subscribe", "X/Y", "BTC/USDT", "�", "\x00"]
 NO_NUMBERS = [json.dumps(text).encode() for text in (*_NO_NUMBERS, "1" * 31)]
-TEXTS = [*NO_NUMBERS, *(json.dumps(text).encode() for text in (*_TIMES, *_WORDS, "1" * 400))]
+TEXTS = [*NO_NUMBERS, *(json.dumps(text).encode() for text in (*_TIMES, *_WORDS, "1" * 400, "1" * 5_000))]
 DEEP = b"[" * 5_000 + b"]" * 5_000
 NUMBERS = [
     *(b"-1 0 1 2 7 1.5 -0.0 0.00000000 1e5 1e-8 1e308 1e999 123456789.123456789".split()),
@@ -258,6 +258,7 @@ def sound(event: Event, keys: set[StreamKey] | None) -> None:
     check(levels)
     times = [fields[name] for name in ("received_ns", "exchange_ns", "open_ns", "from_ns", "to_ns") if name in fields]
     assert [at_ns for at_ns in times if not EARLIEST_NS <= at_ns <= NOW_NS + 2 * DAY_NS] == []
+    assert (fields.get("exchange_ns") or 0) <= fields.get("received_ns", NOW_NS) + DAY_NS
     if isinstance(event.body, Gap):
         assert fields.get("from_ns", 0) <= fields.get("to_ns", NOW_NS + 2 * DAY_NS)
     if event.rule in ("dense", "range"):
@@ -273,6 +274,7 @@ TRADE = Trade(price="1", amount="1", side="buy", received_ns=NOW_NS, exchange_ns
     [
         Event(TRADES, "5", structs.replace(TRADE, price="NaN"), "dense", "5"),
         Event(TRADES, "5", structs.replace(TRADE, exchange_ns=1), "dense", "5"),
+        Event(TRADES, "5", structs.replace(TRADE, exchange_ns=NOW_NS + DAY_NS + 1), "dense", "5"),
         Event(TRADES, "5", structs.replace(TRADE, received_ns=2 * NOW_NS), "dense", "5"),
         Event(TRADES, "5", TRADE, "dense", "6"),
         Event(TRADES, "", TRADE, "dense", ""),

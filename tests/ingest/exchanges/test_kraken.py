@@ -2,31 +2,15 @@
 
 import json
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.connection import Connection, Patience
-from ingest.contract.codec import freeze, thaw
 from ingest.contract.events import Candle, Delta, Event, Gap, Snapshot, Status, Ticker, Trade
 from ingest.contract.keys import StreamKey
-from ingest.contract.numbers import check
 from ingest.exchanges.candles import GROWS_EVERY_NS
 from ingest.exchanges.counted import SNAPSHOT_WITHIN_NS
-from ingest.exchanges.exchange import (
-    NEVER,
-    ExchangeError,
-    Fetch,
-    FetchFailed,
-    Instrument,
-    Locate,
-    Notice,
-    Plan,
-    Reconnect,
-    SkipFrame,
-    Standing,
-)
+from ingest.exchanges.exchange import Fetch, FetchFailed, Instrument, Locate, Reconnect, SkipFrame, Standing
 from ingest.exchanges.kraken import Kraken
 from ingest.exchanges.topic import HOLD_NS
 from ingest.exchanges.unflagged import GRACE_NS
@@ -38,11 +22,9 @@ SYMBOLS = {
     "ETH/USD": Instrument("ETH/USD", "ETH/USD", True, "online", "0.01", "0.00000001"),
     "DEMO/USD": Instrument("DEMO/USD", "DEMO/USD", True, "online", "0.01", "0.00000001"),
 }
-STATUS = StreamKey("kraken", "status")
 TRADES, TICKER, BOOK, CANDLES = (
     StreamKey("kraken", channel, "BTC/USD") for channel in ("trades", "ticker", "orderbook", "candles-1m")
 )
-ETH_TRADES = StreamKey("kraken", "trades", "ETH/USD")
 DEMO = StreamKey("kraken", "orderbook", "DEMO/USD")
 TRADE = (
     b'{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD","side":"sell","price":61250.0,"qty":0.00420000,'
@@ -90,10 +72,6 @@ def ack(channel, symbol, req_id, **more):
     return json.dumps(answer).encode()
 
 
-def failure(error, **more):
-    return json.dumps({"error": error, "method": "subscribe", "success": False, **more}).encode()
-
-
 def conversation(*keys, positions=None):
     talk = Kraken().converse(keys or (TRADES, TICKER, DEMO, CANDLES), SYMBOLS, positions or {}, "x")
     talk.greet(NOW)
@@ -121,27 +99,6 @@ def trade_frame(*ids, kind="update"):
         for i in ids
     ]
     return f'{{"channel":"trade","type":"{kind}","data":[{",".join(rows)}]}}'.encode()
-
-
-def test_it_subscribes_channel_by_channel_with_a_message_for_many_symbols():
-    talk = Kraken().converse((TRADES, ETH_TRADES, TICKER, BOOK, CANDLES), SYMBOLS, {}, "x")
-    said = [*talk.greet(NOW), *(out for i in range(1, 5) for out in talk.tick(NOW + i * 200_000_000))]
-    assert [json.loads(send.text) for send in said] == [
-        {
-            "method": "subscribe",
-            "params": {"channel": channel, "symbol": symbols, **more, "snapshot": True},
-            "req_id": i,
-        }
-        for i, (channel, symbols, more) in enumerate(
-            [
-                ("trade", ["BTC/USD", "ETH/USD"], {}),
-                ("ticker", ["BTC/USD"], {"event_trigger": "bbo"}),
-                ("book", ["BTC/USD"], {"depth": 10}),
-                ("ohlc", ["BTC/USD"], {"interval": 1}),
-            ],
-            start=1,
-        )
-    ]
 
 
 def test_every_trade_of_a_frame_is_said_and_names_the_taker():
@@ -420,66 +377,6 @@ def test_a_connection_is_given_up_when_no_snapshot_is_of_use():
     assert i * S > 3 * SNAPSHOT_WITHIN_NS
 
 
-def test_each_symbol_has_its_own_answer():
-    talk = conversation(TRADES, ETH_TRADES)
-    stands = [talk.acknowledged()]
-    for symbol in ("BTC/USD", "ETH/USD"):
-        talk.receive(ack("trade", symbol, 1), NOW)
-        stands.append(talk.acknowledged())
-    assert stands == [False, False, True]
-
-
-def test_a_symbol_that_is_refused_is_told_and_the_others_go_on():
-    talk = conversation(TRADES, ETH_TRADES)
-    told = talk.receive(failure("Currency pair not supported ETH/USD", symbol="ETH/USD", req_id=1), NOW)
-    talk.receive(ack("trade", "BTC/USD", 1), NOW)
-    assert (told, talk.acknowledged(), len(talk.receive(TRADE, NOW)), list(talk.positions())) == (
-        [Notice(ETH_TRADES, "refused", "Currency pair not supported ETH/USD")],
-        True,
-        2,
-        [TRADES],
-    )
-
-
-def test_what_is_subscribed_already_is_subscribed():
-    talk = conversation(TRADES)
-    assert (talk.receive(failure("Already subscribed", symbol="BTC/USD", req_id=1), NOW), talk.acknowledged()) == (
-        [],
-        True,
-    )
-
-
-@pytest.mark.parametrize("more", [{"symbol": "BTC/USD"}, {}])
-def test_who_asks_too_often_asks_again_later(more):
-    talk = conversation(TRADES)
-    talk.receive(failure("Exceeded msg rate", req_id=1, **more), NOW)
-    talk.receive(HEARTBEAT, NOW + 9 * S)
-    assert (talk.tick(NOW + 9 * S), talk.acknowledged(), len(talk.tick(NOW + 10 * S))) == ([], False, 1)
-
-
-@pytest.mark.parametrize(
-    "refusal",
-    [failure("Subscription depth not supported"), failure("Symbol field must be an array", req_id=1)],
-)
-def test_a_request_that_is_refused_as_a_whole_ends_the_connection(refusal):
-    with pytest.raises(Reconnect, match="refused"):
-        conversation(TRADES).receive(refusal, NOW)
-
-
-def test_a_request_without_an_answer_ends_the_connection():
-    talk = conversation(TRADES)
-    talk.receive(HEARTBEAT, NOW + 9 * S)
-    with pytest.raises(Reconnect, match="no answer"):
-        talk.tick(NOW + 10 * S)
-
-
-def test_a_connection_without_heartbeats_is_dead():
-    talk = acked(TRADES)
-    talk.receive(HEARTBEAT, NOW + S)
-    with pytest.raises(Reconnect, match="heartbeat"):
-        talk.tick(NOW + 11 * S)
-
-
 def test_the_state_of_the_exchange_is_told_when_it_changes():
     talk = conversation()
     frames = (ONLINE, ONLINE.replace(b"online", b"maintenance"), ONLINE)
@@ -488,21 +385,6 @@ def test_the_state_of_the_exchange_is_told_when_it_changes():
         ["MAINTENANCE"],
         ["ONLINE"],
     ]
-
-
-def test_heartbeats_and_pongs_say_nothing():
-    pong = b'{"method":"pong","req_id":101,"time_in":"2026-11-22T08:15:30.1Z","time_out":"2026-11-22T08:15:30.1Z"}'
-    assert [conversation().receive(frame, NOW) for frame in (HEARTBEAT, pong)] == [(), ()]
-
-
-def test_what_is_unsubscribed_falls_silent_and_the_rest_goes_on():
-    talk = acked(TRADES, ETH_TRADES)
-    sent = talk.unsubscribe([TRADES], NOW + S)
-    heard = (talk.receive(TRADE, NOW), talk.positions())
-    assert ([json.loads(send.text) for send in sent], heard) == (
-        [{"method": "unsubscribe", "params": {"channel": "trade", "symbol": ["BTC/USD"]}, "req_id": 2}],
-        ([], {}),
-    )
 
 
 def test_positions_are_where_the_next_connection_goes_on():
@@ -561,52 +443,9 @@ def test_numbers_keep_their_text_and_exponents_are_expanded():
     assert said == [("61000", "7"), ("0.0000150", "0.01000000")]
 
 
-mutated = st.builds(
-    lambda frame, cut, junk, keep: frame[:cut] + junk + frame[cut + keep :],
-    st.sampled_from(FRAMES),
-    st.integers(0, 400),
-    st.binary(max_size=6) | st.sampled_from([b'"', b"{", b"]", b"1e5", b"null", b"-", b"99999999999999999999"]),
-    st.integers(0, 20),
-)
 flat_values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9)
 nested = st.lists(flat_values, max_size=3) | st.dictionaries(st.text(max_size=5), flat_values, max_size=3)
 anything = flat_values | nested | st.lists(nested, max_size=3)
-FIELDS = {
-    "channel": st.sampled_from(("trade", "book", "ticker", "ohlc", "status", "heartbeat", "")),
-    "type": st.sampled_from(("snapshot", "update")) | anything,
-    "data": anything | st.lists(st.dictionaries(st.sampled_from(("symbol", "price", "bids", "system")), anything)),
-    "method": st.sampled_from(("subscribe", "unsubscribe", "pong")) | anything,
-    "success": st.booleans() | anything,
-    "error": st.text(max_size=9) | anything,
-    "req_id": st.integers(0, 3) | anything,
-    "symbol": st.sampled_from(("BTC/USD", "")) | anything,
-}
-shaped = st.fixed_dictionaries({}, optional=FIELDS).map(lambda said: json.dumps(said).encode())
-
-
-@settings(max_examples=2000, derandomize=True, deadline=None)
-@given(mutated | st.binary(max_size=200) | shaped)
-def test_no_bytes_make_anything_but_known_errors_and_sound_events(frame):
-    talk = conversation()
-    talk.own([DEMO], NOW)
-    talk.receive(DEMO_WHOLE, NOW)
-    try:
-        outputs = [*talk.receive(frame, NOW), *talk.tick(NOW + S)]
-    except ExchangeError:
-        return
-    for event in outputs:
-        if not isinstance(event, Event):
-            continue
-        assert thaw(freeze(event)) == event
-        fields = msgspec.to_builtins(event.body)
-        check(
-            value
-            for name, value in fields.items()
-            if isinstance(value, str) and name not in ("side", "state", "reason")
-        )
-        check(text for side in ("bids", "asks") for level in fields.get(side, ()) for text in level)
-        assert event.key in (TRADES, TICKER, DEMO, CANDLES, STATUS)
-        assert fields.get("exchange_ns", NOW) <= NOW + 86_400 * S
 
 
 @settings(max_examples=500, derandomize=True, deadline=None)
@@ -642,35 +481,3 @@ def test_instruments_have_the_names_of_the_newer_protocol():
 def test_a_list_of_instruments_that_makes_no_sense_is_skipped(body):
     with pytest.raises(SkipFrame):
         Kraken().instruments(body)
-
-
-def test_a_plan_fills_connections_and_then_opens_others():
-    keys = [StreamKey("kraken", "trades", f"A{i}/B") for i in range(300)]
-    first = Kraken().plan(keys)
-    assert ([len(plan.streams) for plan in first], Kraken().plan([BOOK], first)[1]) == (
-        [250, 50],
-        Plan("/v2", (*keys[250:], BOOK)),
-    )
-
-
-def test_nothing_is_due_before_it_is_greeted():
-    assert Kraken().converse([TRADES], SYMBOLS, {}, "x").due() == NEVER
-
-
-def test_a_connection_hands_books_over_and_begins_anew_under_another_fence():
-    plan = Plan("/v2", (DEMO,))
-    connection = Connection(
-        "k", plan, Kraken(), SYMBOLS, {}, stream_url="", patience=Patience(), publisher=None, rest=None, budgets=None
-    )
-    talk = acked(DEMO)
-    talk.receive(DEMO_WHOLE, NOW)
-    said = []
-    for leave in ({DEMO: 4, BOOK: 9}, {DEMO: 4}, {DEMO: 5}, {}, {DEMO: 6}):
-        connection.own(leave)
-        said.append([event.rule for event in connection._hand_over(talk, NOW)])
-    again = acked(DEMO, positions=talk.positions())
-    again.receive(DEMO_WHOLE, NOW)
-    connection._told = {}  # as each new conversation is told nothing so far
-    said.append([event.rule for event in connection._hand_over(again, NOW)])
-    anew = ["session", "state"]
-    assert said == [anew, [], anew, [], anew, ["span", *anew]]

@@ -9,23 +9,8 @@ from hypothesis import strategies as st
 
 from ingest.contract.events import Candle, Delta, Event, Gap, Snapshot, Status, Ticker, Trade
 from ingest.contract.keys import StreamKey
-from ingest.contract.numbers import check
 from ingest.exchanges.chained import WHOLE_WITHIN_NS
-from ingest.exchanges.exchange import (
-    NEVER,
-    ExchangeError,
-    Fetch,
-    FetchFailed,
-    Instrument,
-    Locate,
-    Notice,
-    Plan,
-    Reconnect,
-    Renew,
-    Send,
-    SkipFrame,
-    Standing,
-)
+from ingest.exchanges.exchange import Fetch, FetchFailed, Instrument, Locate, SkipFrame, Standing
 from ingest.exchanges.okx import Okx
 from ingest.exchanges.topic import HOLD_NS
 from ingest.exchanges.unflagged import GRACE_NS
@@ -40,7 +25,6 @@ SYMBOLS = {
 TRADES, TICKER, BOOK, CANDLES = (
     StreamKey("okx", channel, "BTC/USDT") for channel in ("trades", "ticker", "orderbook", "candles-1m")
 )
-ETH_TRADES = StreamKey("okx", "trades", "ETH/USDT")
 TRADE = (
     b'{"arg":{"channel":"trades-all","instId":"BTC-USDT"},"data":[{"instId":"BTC-USDT","tradeId":"912345123",'
     b'"px":"83805.2","sz":"0.0021","side":"buy","source":"0","ts":"1795305600229"}]}'
@@ -69,7 +53,6 @@ NOTICE = (
     b'{"event":"notice","code":"64008","msg":"The connection will soon be closed for a service upgrade. Please'
     b' reconnect.","connId":"5e1c07fa"}'
 )
-FRAMES = (TRADE, DAY, WHOLE, UPDATE, BAR, NOTICE)
 MINUTE_NS = 1_795_305_600_000_000_000
 
 
@@ -77,17 +60,6 @@ def ack(channel, native="BTC-USDT", request_id="1", event="subscribe"):
     return json.dumps(
         {"id": request_id, "event": event, "arg": {"channel": channel, "instId": native}, "connId": "5e1c07fa"}
     ).encode()
-
-
-def failure(code, words, **known):
-    return json.dumps({**known, "event": "error", "code": code, "msg": words, "connId": "93d4a2c6"}).encode()
-
-
-def unknown(channel, native):
-    return (
-        f"Subscribe failed, wrong URL or channel:{channel},instId:{native} doesn't exist. Please use the correct URL,"
-        " channel and parameters referring to API document."
-    )
 
 
 def conversation(*keys, positions=None):
@@ -132,19 +104,6 @@ def get(what, weight, key, about="", **params):
     texts = tuple((name, str(value)) for name, value in params.items())
     tag = f"{key.channel} {key.symbol} {about}".rstrip()
     return Fetch(f"/api/v5/market/{what}", (("instId", "BTC-USDT"), *texts), weight, tag)
-
-
-def sends(outputs):
-    texts = (output.text for output in outputs if isinstance(output, Send))
-    return [json.loads(text) for text in texts if text != "ping"]
-
-
-def test_it_subscribes_to_many_names_in_one_message():
-    talk = Okx().converse((TRADES, ETH_TRADES, CANDLES), SYMBOLS, {}, "x")
-    args = [("trades-all", "BTC-USDT"), ("trades-all", "ETH-USDT"), ("candle1m", "BTC-USDT")]
-    assert sends(talk.greet(NOW)) == [
-        {"id": "1", "op": "subscribe", "args": [{"channel": channel, "instId": native} for channel, native in args]}
-    ]
 
 
 def test_a_trade_names_the_taker_and_has_its_id():
@@ -355,110 +314,6 @@ def test_when_nothing_more_is_heard_rest_says_what_has_closed():
     assert [(event.s, event.body.closed) for event in came] == [(f"{MINUTE_NS}.closed", True)]
 
 
-def test_each_name_has_an_answer_of_its_own():
-    talk = conversation(TRADES, ETH_TRADES)
-    before = talk.acknowledged()
-    talk.receive(ack("trades-all"), NOW)
-    between = talk.acknowledged()
-    talk.receive(ack("trades-all", "ETH-USDT"), NOW)
-    assert (before, between, talk.acknowledged()) == (False, False, True)
-
-
-def test_a_name_that_is_refused_is_told_by_the_words_and_the_others_stand():
-    talk = conversation(TRADES, ETH_TRADES)
-    words = unknown("trades-all", "BTC-USDT")
-    told = talk.receive(failure("60018", words, id="1"), NOW)
-    talk.receive(ack("trades-all", "ETH-USDT"), NOW)
-    assert (told, talk.acknowledged(), list(talk.receive(TRADE, NOW))) == (
-        [Notice(TRADES, "refused", f"60018 {words}"[:256])],
-        True,
-        [],
-    )
-
-
-def test_words_that_name_nothing_have_the_names_asked_for_apart():
-    talk = conversation(TRADES, ETH_TRADES, CANDLES)
-    talk.receive(ack("candle1m"), NOW)
-    assert talk.receive(failure("60012", "Invalid request", id="1"), NOW) == []
-    apart = [each for i in (1, 2) for each in sends(talk.tick(NOW + i * S))]
-    assert [(each["id"], [arg["instId"] for arg in each["args"]]) for each in apart] == [
-        ("2", ["BTC-USDT"]),
-        ("3", ["ETH-USDT"]),
-    ]
-
-
-def test_who_asks_too_often_asks_again_a_minute_later():
-    talk = conversation(TRADES)
-    talk.receive(failure("60014", "Requests too frequent", id="1"), NOW)
-    early = sends(talk.tick(NOW + 59 * S))
-    talk.receive(b"pong", NOW + 59 * S)
-    assert (early, [each["id"] for each in sends(talk.tick(NOW + 60 * S))]) == ([], ["2"])
-
-
-def test_an_error_that_answers_nothing_is_skipped():
-    with pytest.raises(SkipFrame):
-        conversation().receive(failure("60012", "Invalid request: ?"), NOW)
-
-
-def test_a_request_without_an_answer_ends_the_connection():
-    talk = conversation(TRADES)
-    with pytest.raises(Reconnect):
-        talk.tick(NOW + 11 * S)
-
-
-def test_an_hour_has_so_many_requests_and_then_the_connection_is_given_up():
-    talk, now_ns, said = acked(TRADES), NOW, 1
-    with pytest.raises(Reconnect, match="used up"):
-        while said < 1_000:
-            now_ns += S
-            talk.receive(b"pong", now_ns)
-            change = talk.unsubscribe if said % 2 else talk.subscribe
-            sent = sends(change([TRADES], now_ns))
-            said += len(sent)
-            for each in sent:
-                talk.receive(ack("trades-all", request_id=each["id"], event=each["op"]), now_ns)
-    assert said == 470
-
-
-def test_a_quiet_connection_is_pinged_by_text_and_given_up_without_an_answer():
-    talk = acked(TRADES)
-    quiet = talk.tick(NOW + 20 * S)
-    assert quiet == [Send("ping")]
-    talk.receive(b"pong", NOW + 21 * S)
-    assert talk.tick(NOW + 41 * S) == [Send("ping")]
-    with pytest.raises(Reconnect, match="ping"):
-        talk.tick(NOW + 49 * S)
-
-
-def test_a_service_upgrade_has_the_connection_replaced():
-    assert conversation().receive(NOTICE, NOW) == [Renew("the exchange announced that it closes this connection")]
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        b"pong",
-        b'{"event":"channel-conn-count","channel":"orders","connCount":"2","connId":"5e1c07fa"}',
-        b'{"event":"notice","code":"1","msg":"?"}',
-        ack("trades-all", "DOGE-USDT"),
-        ack("trades-all", event="unsubscribe"),
-    ],
-)
-def test_what_means_nothing_says_nothing(frame):
-    assert list(conversation().receive(frame, NOW)) == []
-
-
-def test_what_is_unsubscribed_falls_silent_and_the_rest_goes_on():
-    talk = acked(TRADES, TICKER)
-    sent = sends(talk.unsubscribe([TRADES], NOW + S))
-    arg = {"channel": "trades-all", "instId": "BTC-USDT"}
-    assert (sent, list(talk.receive(TRADE, NOW)), len(talk.receive(DAY, NOW))) == (
-        [{"id": "2", "op": "unsubscribe", "args": [arg]}],
-        [],
-        1,
-    )
-
-
 def test_data_is_understood_whatever_the_order_of_its_keys():
     frame = msgspec.json.decode(TRADE)
     other = msgspec.json.encode({"data": frame["data"], "arg": dict(reversed(frame["arg"].items()))})
@@ -512,35 +367,6 @@ def test_a_bad_frame_is_skipped_keeps_its_bytes_and_changes_nothing(frame):
     assert (skipped.value.frame, talk.positions()) == (frame, before)
 
 
-mutated = st.builds(
-    lambda frame, cut, junk, keep: frame[:cut] + junk + frame[cut + keep :],
-    st.sampled_from(FRAMES),
-    st.integers(0, 400),
-    st.binary(max_size=6) | st.sampled_from([b'"', b"{", b"]", b"1e5", b"null", b"-", b"99999999999999999999"]),
-    st.integers(0, 20),
-)
-
-
-@settings(max_examples=2000, derandomize=True, deadline=None)
-@given(mutated | st.binary(max_size=200))
-def test_no_bytes_make_anything_but_known_errors_and_sound_events(frame):
-    talk = acked(TRADES, TICKER, BOOK, CANDLES)
-    talk.receive(WHOLE, NOW)
-    try:
-        outputs = talk.receive(frame, NOW)
-    except ExchangeError:
-        return
-    for event in outputs:
-        if isinstance(event, Renew | Notice):
-            continue
-        fields = msgspec.to_builtins(event.body)
-        texts = ("side", "state", "reason", "first_id", "last_id")
-        check(value for name, value in fields.items() if isinstance(value, str) and name not in texts)
-        check(text for side in ("bids", "asks") for level in fields.get(side, ()) for text in level)
-        assert event.key in (TRADES, TICKER, BOOK, CANDLES)
-        assert fields.get("exchange_ns", NOW) <= NOW + 86_400_000_000_000
-
-
 @settings(max_examples=500, derandomize=True, deadline=None)
 @given(
     st.binary(max_size=100)
@@ -575,29 +401,3 @@ def test_instruments_come_by_base_and_quote_with_their_steps():
 def test_a_list_of_instruments_that_makes_no_sense_is_skipped(body):
     with pytest.raises(SkipFrame):
         Okx().instruments(body)
-
-
-def test_a_plan_has_two_paths_and_few_books_on_a_connection():
-    keys = [StreamKey("okx", channel, f"A{i}/B") for i in range(30) for channel in CHANNELS]
-    plans = Okx().plan(keys)
-    told = [(plan.path, sorted({key.channel for key in plan.streams}), len(plan.streams)) for plan in plans]
-    assert (told, sorted(key for plan in plans for key in plan.streams)) == (
-        [
-            ("/ws/v5/business", ["candles-1m", "trades"], 60),
-            ("/ws/v5/public", ["orderbook", "ticker"], 21 + 30),
-            ("/ws/v5/public", ["orderbook"], 9),
-        ],
-        sorted(keys),
-    )
-
-
-def test_what_is_carried_stays_where_it_is():
-    plans = (Plan("/ws/v5/public", (TICKER,)), Plan("/ws/v5/business", ()))
-    assert Okx().plan((TRADES, BOOK), plans) == (
-        Plan("/ws/v5/public", (TICKER, BOOK)),
-        Plan("/ws/v5/business", (TRADES,)),
-    )
-
-
-def test_nothing_is_due_before_it_is_greeted():
-    assert Okx().converse((TRADES,), SYMBOLS, {}, "x").due() == NEVER

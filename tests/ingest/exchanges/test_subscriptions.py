@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.exchanges.exchange import NEVER, Reconnect
-from ingest.exchanges.requests import Requests
+from ingest.exchanges.requests import Request, Requests
 from ingest.exchanges.subscriptions import LOOK_EVERY_NS, Silent, State, Subscriptions
 
 A_MESSAGE = 10
@@ -29,10 +29,9 @@ class Exchange:
 
     def answer(self, requests: Requests, subscriptions: Subscriptions, now_ns: int = 0) -> None:
         """All that waits to be said, and all that follows from the answers."""
-        while said := list(requests.ready(self.messages + now_ns)):
+        while said := list(subscriptions.ready(self.messages + now_ns)):
             self.messages += 1
             (request,) = said
-            subscriptions.said(request)
             requests.answered(request.id)
             if self.bad.intersection(request.names):
                 self.refused += subscriptions.refused(request, "no")
@@ -61,12 +60,11 @@ def test_all_good_names_are_confirmed_and_all_bad_ones_found_each_once(wanted, d
 
 
 def test_a_name_goes_from_desired_over_pending_to_confirmed():
-    requests, subscriptions = made()
+    _, subscriptions = made()
     states = []
     subscriptions.want({"a": NEVER})
     states.append((subscriptions.states(), subscriptions.open))
-    (request,) = requests.ready(1)
-    subscriptions.said(request)
+    (request,) = subscriptions.ready(1)
     states.append((subscriptions.states(), subscriptions.open))
     subscriptions.confirmed(request, 1)
     states.append((subscriptions.states(), subscriptions.open))
@@ -96,6 +94,46 @@ def test_a_refused_farewell_is_told_to_each_that_can_go():
     subscriptions.drop("abc")
     exchange.answer(requests, subscriptions)
     assert (exchange.stands, exchange.refused, list(subscriptions.states())) == ({"b", "d"}, [], ["d"])
+
+
+@pytest.mark.parametrize("then", [(), ("drop",), ("drop", "want"), ("renew",)])
+def test_what_came_too_often_is_said_again_later_as_far_as_it_is_still_wanted(then):
+    exchange, (requests, subscriptions) = Exchange(), made()
+    subscriptions.want({"a": NEVER, "b": NEVER})
+    (request,) = subscriptions.ready(0)
+    requests.answered(request.id)
+    subscriptions.later(request, 60 * S)
+    for change in then:
+        getattr(subscriptions, change)({"a": NEVER})
+    exchange.answer(requests, subscriptions, S)
+    early = set(exchange.stands)
+    exchange.answer(requests, subscriptions, 60 * S)
+    wanted = {"b"} if then == ("drop",) else {"a", "b"}
+    stood = {"a"} if then in (("drop", "want"), ("renew",)) else set()
+    assert (early, exchange.stands, set(subscriptions.states())) == (stood, wanted, wanted)
+
+
+@pytest.mark.parametrize("then", [(), ("want",)])
+def test_a_farewell_that_came_too_often_takes_nothing_along_that_is_wanted_once_more(then):
+    exchange, (requests, subscriptions) = Exchange(), made()
+    subscriptions.want({"a": NEVER, "b": NEVER})
+    exchange.answer(requests, subscriptions)
+    subscriptions.drop(["a"])
+    (request,) = subscriptions.ready(S)
+    requests.answered(request.id)
+    subscriptions.later(request, 60 * S)
+    for change in then:
+        getattr(subscriptions, change)({"a": NEVER})
+    exchange.answer(requests, subscriptions, 2 * S)
+    exchange.answer(requests, subscriptions, 60 * S)
+    wanted = {"a", "b"} if then else {"b"}
+    assert (exchange.stands, set(subscriptions.states())) == (wanted, wanted)
+
+
+def test_what_is_said_again_later_is_due_then():
+    _, subscriptions = made()
+    subscriptions.later(Request(1, "UNSUBSCRIBE", ("a",)), 60 * S)
+    assert subscriptions.due() == 60 * S
 
 
 class Listener:

@@ -1,11 +1,11 @@
 """The Binance dialect of a simulated market: who is told what, and when."""
 
-from collections import deque
 from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
+from ingest.simulator.allowance import Window
 from ingest.simulator.bars import INTERVALS, SECOND_NS
 from ingest.simulator.binance.frames import MS, Listed, Said
 from ingest.simulator.binance.rest import NO_SUCH_PATH, Rest, in_trouble, retry_after
@@ -40,7 +40,7 @@ class Binance:
         self.keys = frozenset(key for listed in self._listed.values() for key in listed.keys)
         self._rest = Rest(self._listed.values())
         self._streams = Streams()
-        self._connects: deque[int] = deque(maxlen=CONNECTS)
+        self._connects = Window(CONNECTS, CONNECTS_WITHIN_NS)
         self._now_ns = start_ns
         self._tops: dict[Listed, Top] = {}
         self._tick_ns = start_ns // _TICK_NS * _TICK_NS + _TICK_NS
@@ -62,10 +62,9 @@ class Binance:
         """`/ws…` or `/stream…`, at most 300 times in five minutes."""
         if parse(target) is None:
             return Answer(404, NO_SUCH_PATH)
-        if len(self._connects) == CONNECTS and (wait_ns := self._connects[0] + CONNECTS_WITHIN_NS - now_ns) > 0:
-            return Answer(429, _TOO_MANY, retry_after(-(-wait_ns // SECOND_NS)))
-        self._connects.append(now_ns)
-        return None
+        if self._connects.take(now_ns):
+            return None
+        return Answer(429, _TOO_MANY, retry_after(-(-self._connects.wait_ns(now_ns) // SECOND_NS)))
 
     def connect(self, target: str) -> Session:
         """A connection to there."""

@@ -1,12 +1,12 @@
 """The Bybit dialect of a simulated market: who is told what, and when."""
 
-from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
+from ingest.simulator.allowance import Window
 from ingest.simulator.bars import SECOND_NS
 from ingest.simulator.bybit.depth import EVERY_NS, Depth
 from ingest.simulator.bybit.frames import INTERVALS, MS, TRADES_A_FRAME, Listed, Sides, encode
@@ -45,7 +45,7 @@ class Bybit:
         self._rest = Rest(self._listed.values(), self._depth)
         self._sessions: dict[Session, None] = {}
         self._connected = 0
-        self._connects: deque[int] = deque(maxlen=CONNECTS)
+        self._connects = Window(CONNECTS, CONNECTS_WITHIN_NS)
         self._seq = 118_058_640_184
         self._ticking: dict[Listed, None] = {}
         self._growing: dict[Listed, None] = {}
@@ -70,10 +70,7 @@ class Bybit:
         """`/v5/public/spot`, at most 500 times in five minutes."""
         if urlsplit(target).path != "/v5/public/spot":
             return Answer(404, NO_SUCH_PATH)
-        if len(self._connects) == CONNECTS and now_ns - self._connects[0] < CONNECTS_WITHIN_NS:
-            return TOO_FREQUENT
-        self._connects.append(now_ns)
-        return None
+        return None if self._connects.take(now_ns) else TOO_FREQUENT
 
     def connect(self, target: str) -> Session:
         """A connection to there."""

@@ -4,11 +4,11 @@ https://bybit-exchange.github.io/docs/v5/market/recent-trade
 """
 
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+from ingest.simulator.allowance import Window
 from ingest.simulator.bars import SECOND_NS, Bar
 from ingest.simulator.bybit.depth import EVERY_NS, Depth
 from ingest.simulator.bybit.frames import INTERVALS, MS, Listed, encode, short, side_of
@@ -42,7 +42,7 @@ class Rest:
     def __init__(self, listed: Iterable[Listed], depth_of: Callable[[Listed, int], Depth]) -> None:
         self._listed = {each.native: each for each in listed}
         self._depth_of = depth_of
-        self._asked: deque[int] = deque(maxlen=REQUESTS)
+        self._asked = Window(REQUESTS, REQUESTS_WITHIN_NS)
         self._banned_to_ns = 0
         self._routes: dict[str, Callable[[Params, int], Any]] = {
             "/v5/market/time": _time,
@@ -81,11 +81,10 @@ class Rest:
     def _too_many(self, now_ns: int) -> bool:
         if now_ns < self._banned_to_ns:
             return True
-        if len(self._asked) == REQUESTS and now_ns - self._asked[0] < REQUESTS_WITHIN_NS:
-            self._banned_to_ns = now_ns + BANNED_NS
-            return True
-        self._asked.append(now_ns)
-        return False
+        if self._asked.take(now_ns):
+            return False
+        self._banned_to_ns = now_ns + BANNED_NS
+        return True
 
     def _find(self, params: Params) -> Listed:
         # Unless it is said, this is about perpetual futures, of which there are none here.

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ingest.simulator.allowance import Bucket
 from ingest.simulator.bars import SECOND_NS
 from ingest.simulator.coinbase.frames import NO_TIME, Listed, at, encode
 from ingest.simulator.coinbase.rest import NO_SUCH_PATH, Rest, in_trouble
@@ -34,7 +35,7 @@ class Coinbase:
         self._hearers = Hearers(self._listed.values())
         self._tickers = {listed: listed.ticked(start_ns) for listed in self._listed.values()}
         self._sessions: dict[Session, None] = {}
-        self._connects_ns = 0
+        self._connects = Bucket(CONNECTS_AT_ONCE, SECOND_NS // CONNECTS_PER_SECOND)
         self._snapshots = 0
         self._noted: set[Listed] = set()
         self._now_ns = start_ns
@@ -54,12 +55,7 @@ class Coinbase:
         """The root alone, eight times a second, and up to twenty at once."""
         if urlsplit(target).path not in ("", "/"):
             return Answer(404, NO_SUCH_PATH)
-        each_ns = SECOND_NS // CONNECTS_PER_SECOND
-        spent_ns = max(self._connects_ns, now_ns - CONNECTS_AT_ONCE * each_ns) + each_ns
-        if spent_ns > now_ns:
-            return in_trouble(429, 1)
-        self._connects_ns = spent_ns
-        return None
+        return None if self._connects.take(now_ns) else in_trouble(429, 1)
 
     def connect(self, target: str) -> Session:
         """A connection to there."""

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from ingest.simulator import hearers
+from ingest.simulator.allowance import Window
 from ingest.simulator.coinbase.frames import Listed, encode
 from ingest.simulator.venue import CUT, Close, Frame
 
@@ -38,7 +39,7 @@ class Hearers(hearers.Hearers[Topic, "Session"]):
     def __init__(self, listed: Iterable[Listed]) -> None:
         super().__init__(self.stream)
         self.listed: Mapping[str, Listed] = {each.product: each for each in listed}
-        self.messages: deque[int] = deque(maxlen=MESSAGES_PER_SECOND)
+        self.messages = Window(MESSAGES_PER_SECOND, _SECOND_NS)
 
     def stream(self, topic: Topic) -> str:
         """Ours, that carries it; empty if none does."""
@@ -81,12 +82,10 @@ class Session:
 
     def receive(self, message: str | bytes, now_ns: int) -> Close | None:
         """A request, and its answer. Who says too much hears why, and is cut off."""
-        messages = self._hearers.messages
-        if len(messages) == MESSAGES_PER_SECOND and now_ns - messages[0] < _SECOND_NS:
+        if not self._hearers.messages.take(now_ns):
             self.outgoing.append(Frame(_TOO_FAST))
             self.ending = Close(CUT, "")
             return None
-        messages.append(now_ns)
         try:
             self._obey(message)
         except _Refused as refused:

@@ -1,11 +1,11 @@
 """The Kraken dialect of a simulated market: who is told what, and when."""
 
 import re
-from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from ingest.simulator.allowance import Window
 from ingest.simulator.bars import SECOND_NS
 from ingest.simulator.book import Changes
 from ingest.simulator.kraken.depth import Depth
@@ -41,7 +41,7 @@ class Kraken:
         self._tops = {listed: listed.pair.book.top() for listed in self._listed.values()}
         self._sessions: dict[Session, None] = {}
         self._connected = 0
-        self._connects: deque[int] = deque(maxlen=CONNECTS)
+        self._connects = Window(CONNECTS, CONNECTS_WITHIN_NS)
         self._now_ns = start_ns
         self._second_ns = start_ns // SECOND_NS * SECOND_NS + SECOND_NS
         self._events: list[Event] = []
@@ -59,10 +59,7 @@ class Kraken:
         """`/v2`, at most 150 times in ten minutes, or not again for ten."""
         if urlsplit(target).path not in ("", "/", "/v2"):
             return Answer(404, NO_SUCH_PATH)
-        if len(self._connects) == CONNECTS and now_ns - self._connects[0] < CONNECTS_WITHIN_NS:
-            return in_trouble(429, CONNECTS_WITHIN_NS // SECOND_NS)
-        self._connects.append(now_ns)
-        return None
+        return None if self._connects.take(now_ns) else in_trouble(429, CONNECTS_WITHIN_NS // SECOND_NS)
 
     def connect(self, target: str) -> Session:
         """A connection to there."""

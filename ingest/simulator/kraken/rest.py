@@ -9,6 +9,7 @@ from itertools import takewhile
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+from ingest.simulator.allowance import Bucket
 from ingest.simulator.bars import SECOND_NS, Bar
 from ingest.simulator.kraken.frames import MINUTES, US, Listed, encode, number
 from ingest.simulator.market import KEPT_TRADES, Trade
@@ -36,7 +37,7 @@ class Rest:
         self._pairs = tuple(listed)
         for each in self._pairs:
             self._listed |= dict.fromkeys((each.altname, each.rest_name, each.wsname, each.symbol), each)
-        self._free_ns: dict[str, int] = {}
+        self._counters: dict[str, Bucket] = {}
         self._routes: dict[str, Callable[[Params, int], Any]] = {
             "/0/public/Time": _time,
             "/0/public/AssetPairs": self._asset_pairs,
@@ -76,10 +77,8 @@ class Rest:
         """Trades and OHLC are counted by pair, all else together."""
         own = path.rpartition("/")[2] in ("Trades", "OHLC")
         counter = f"{path} {params.get('pair')}" if own else ""
-        free_ns = max(self._free_ns.get(counter, 0), now_ns - CALLS_AT_ONCE * SECOND_NS)
-        if free_ns + SECOND_NS > now_ns:
+        if not self._counters.setdefault(counter, Bucket(CALLS_AT_ONCE, SECOND_NS)).take(now_ns):
             raise _Refused(_TOO_MANY)
-        self._free_ns[counter] = free_ns + SECOND_NS
 
     def _find(self, params: Params) -> Listed:
         listed = self._listed.get(params.get("pair", ""))

@@ -1,6 +1,5 @@
 """The OKX dialect of a simulated market: who is told what, and when."""
 
-from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -8,6 +7,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
+from ingest.simulator.allowance import Window
 from ingest.simulator.bars import SECOND_NS, Bar
 from ingest.simulator.book import Changes, Top
 from ingest.simulator.ledger import Event
@@ -64,7 +64,7 @@ class Okx:
         self._sessions: dict[Session, None] = {}
         self._closing: list[tuple[int, Session]] = []
         self._connected = 0
-        self._connects: deque[int] = deque(maxlen=CONNECTS)
+        self._connects = Window(CONNECTS, SECOND_NS)
         self._now_ns = start_ns
         self._tick_ns = start_ns // _TICK_NS * _TICK_NS + _TICK_NS
         self._events: list[Event] = []
@@ -82,10 +82,7 @@ class Okx:
         """Either of the two paths, at most three times a second."""
         if urlsplit(target).path not in (PUBLIC, BUSINESS):
             return Answer(404, NO_SUCH_PATH)
-        if len(self._connects) == CONNECTS and now_ns - self._connects[0] < SECOND_NS:
-            return in_trouble(429, 1)
-        self._connects.append(now_ns)
-        return None
+        return None if self._connects.take(now_ns) else in_trouble(429, 1)
 
     def connect(self, target: str) -> Session:
         """A connection to there."""

@@ -4,11 +4,11 @@ https://www.okx.com/docs-v5/en/#order-book-trading-market-data-get-trades-histor
 """
 
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+from ingest.simulator.allowance import Window
 from ingest.simulator.bars import SECOND_NS, Bar
 from ingest.simulator.market import KEPT_TRADES
 from ingest.simulator.okx.frames import BARS, MS, Listed, encode, step
@@ -36,8 +36,7 @@ class _Refused(Exception):
 
 class _Route(NamedTuple):
     answer: Callable[[Params, int], list[Any]]
-    at_most: int
-    """Requests in two seconds."""
+    allowed: Window
 
 
 class Rest:
@@ -46,14 +45,13 @@ class Rest:
     def __init__(self, listed: Iterable[Listed]) -> None:
         self._listed = {each.native: each for each in listed}
         self._bars = {bar: interval for interval, bar in BARS.items()}
-        self._asked: dict[str, deque[int]] = {}
         self._routes: dict[str, _Route] = {
-            "/api/v5/public/time": _Route(lambda _, now_ns: [{"ts": str(now_ns // MS)}], 10),
-            "/api/v5/public/instruments": _Route(self._instruments, 20),
-            "/api/v5/market/books": _Route(self._books, 40),
-            "/api/v5/market/history-trades": _Route(self._history_trades, 20),
-            "/api/v5/market/candles": _Route(self._candles, 40),
-            "/api/v5/market/history-candles": _Route(self._history_candles, 20),
+            "/api/v5/public/time": _Route(lambda _, now_ns: [{"ts": str(now_ns // MS)}], Window(10, _WITHIN_NS)),
+            "/api/v5/public/instruments": _Route(self._instruments, Window(20, _WITHIN_NS)),
+            "/api/v5/market/books": _Route(self._books, Window(40, _WITHIN_NS)),
+            "/api/v5/market/history-trades": _Route(self._history_trades, Window(20, _WITHIN_NS)),
+            "/api/v5/market/candles": _Route(self._candles, Window(40, _WITHIN_NS)),
+            "/api/v5/market/history-candles": _Route(self._history_candles, Window(20, _WITHIN_NS)),
         }
 
     def get(self, target: str, now_ns: int) -> Answer:
@@ -62,10 +60,8 @@ class Rest:
         route = self._routes.get(url.path)
         if route is None:
             return Answer(404, NO_SUCH_PATH)
-        asked = self._asked.setdefault(url.path, deque(maxlen=route.at_most))
-        if len(asked) == route.at_most and now_ns - asked[0] < _WITHIN_NS:
+        if not route.allowed.take(now_ns):
             return in_trouble(429, 2)
-        asked.append(now_ns)
         try:
             return Answer(200, _body("0", "", route.answer(dict(parse_qsl(url.query)), now_ns)))
         except _Refused as refused:

@@ -8,7 +8,7 @@ import msgspec
 from ingest.simulator.allowance import Window
 from ingest.simulator.bars import INTERVALS, SECOND_NS
 from ingest.simulator.binance.frames import MS, Listed, Said
-from ingest.simulator.binance.rest import NO_SUCH_PATH, Rest, in_trouble, retry_after
+from ingest.simulator.binance.rest import NO_SUCH_PATH, Rest, retry_after
 from ingest.simulator.binance.session import Session, Streams, parse
 from ingest.simulator.book import Top
 from ingest.simulator.ledger import Record
@@ -35,26 +35,19 @@ class Binance:
     maintenance = Close(1012, "service restart")
 
     def __init__(self, market: Market, start_ns: int) -> None:
-        self._market = market
+        self.market = market
         self._listed = {pair: Listed(pair) for pair in market.pairs}
         self.keys = frozenset(key for listed in self._listed.values() for key in listed.keys)
-        self._rest = Rest(self._listed.values())
+        self.rest = Rest(self._listed.values())
         self._streams = Streams()
         self._connects = Window(CONNECTS, CONNECTS_WITHIN_NS)
         self._now_ns = start_ns
         self._tops: dict[Listed, Top] = {}
         self._tick_ns = start_ns // _TICK_NS * _TICK_NS + _TICK_NS
         self._records: list[Record] = []
-        self._refused: set[str] = set()
 
-    @property
-    def refused(self) -> set[str]:
-        """The streams that cannot be subscribed to now."""
-        return self._refused
-
-    @refused.setter
-    def refused(self, keys: set[str]) -> None:
-        self._refused = keys
+    def refuse(self, keys: Collection[str]) -> None:
+        """None of these can be subscribed to now, and all others can."""
         names = {key: names for listed in self._listed.values() for key, names in listed.keys.items()}
         self._streams.refused = {name for key in keys for name in names[key]}
 
@@ -69,22 +62,6 @@ class Binance:
     def connect(self, target: str) -> Session:
         """A connection to there."""
         return Session(target, self._streams)
-
-    def get(self, target: str, now_ns: int) -> Answer:
-        """A REST request, answered from the market as of the last `advance`."""
-        return self._rest.get(target, now_ns)
-
-    def skip(self, by_ns: int) -> None:
-        """The crowd pauses; candles and tickers go on."""
-        self._market.skip(by_ns)
-
-    def asks_for(self, target: str) -> str | None:
-        """The stream that a GET is about, if it is about one."""
-        return self._rest.asks_for(target)
-
-    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
-        """Asked too much, banned, or broken."""
-        return in_trouble(status, retry_after_s)
 
     def notice(self) -> bytes:
         """Ten minutes before a connection's 24 hours are over, or a server goes down."""
@@ -105,13 +82,9 @@ class Binance:
         """There are no checksums."""
         return None
 
-    def halt(self, symbols: Collection[str]) -> None:
-        """These are halted, and no others."""
-        self._market.halt(symbols)
-
     def begin_anew(self) -> None:
         """Count all ids from lower ones."""
-        self._market.begin_anew()
+        self.market.begin_anew()
         self._tops.clear()
 
     def advance(self, until_ns: int) -> list[Record]:
@@ -127,7 +100,7 @@ class Binance:
 
     def _run(self, until_ns: int) -> None:
         followed, hearers = self._streams.followed, self._streams.hearers
-        for pair, trades, _ in self._market.run(until_ns):
+        for pair, trades, _ in self.market.run(until_ns):
             listed = self._listed[pair]
             if trades and listed.trade_stream in followed:
                 for trade in trades:

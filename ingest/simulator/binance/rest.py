@@ -70,6 +70,10 @@ class Rest:
         except _Refused as refused:
             return Answer(400, refused.body)
 
+    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
+        """429, 418, 500 or 503, of which the first two say when to come again."""
+        return Answer(status, _TROUBLES[status], retry_after(retry_after_s) if status in (418, 429) else ())
+
     def asks_for(self, target: str) -> str | None:
         """The stream of ours that a request is about."""
         url = urlsplit(target)
@@ -152,11 +156,6 @@ class Rest:
 def retry_after(seconds: int) -> tuple[tuple[str, str], ...]:
     """The header that says when to come again."""
     return (("Retry-After", str(seconds)),)
-
-
-def in_trouble(status: int, retry_after_s: int) -> Answer:
-    """429, 418, 500 or 503, of which the first two say when to come again."""
-    return Answer(status, _TROUBLES[status], retry_after(retry_after_s) if status in (418, 429) else ())
 
 
 def _depth_weight(params: Params) -> int:

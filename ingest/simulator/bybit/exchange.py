@@ -10,7 +10,7 @@ from ingest.simulator.allowance import Window
 from ingest.simulator.bars import SECOND_NS
 from ingest.simulator.bybit.depth import EVERY_NS, Depth
 from ingest.simulator.bybit.frames import INTERVALS, MS, TRADES_A_FRAME, Listed, Sides, encode
-from ingest.simulator.bybit.rest import NO_SUCH_PATH, TOO_FREQUENT, Rest, in_trouble
+from ingest.simulator.bybit.rest import NO_SUCH_PATH, TOO_FREQUENT, Rest
 from ingest.simulator.bybit.session import Hearers, Session, Topic
 from ingest.simulator.ledger import Event
 from ingest.simulator.market import Market, Trade
@@ -35,14 +35,14 @@ class Bybit:
     maintenance = Close(CUT, "")
 
     def __init__(self, market: Market, start_ns: int) -> None:
-        self._market = market
+        self.market = market
         self._listed = {pair: Listed(pair) for pair in market.pairs}
         self.keys = frozenset(key for listed in self._listed.values() for key in listed.keys)
         self._hearers = Hearers(self._listed.values())
         self._depths: dict[Topic, Depth] = {}
         self._bases = dict.fromkeys(self._listed.values(), 0)
         """What the updates of a book that somebody comes to follow are counted from."""
-        self._rest = Rest(self._listed.values(), self._depth)
+        self.rest = Rest(self._listed.values(), self._depth)
         self._sessions: dict[Session, None] = {}
         self._connected = 0
         self._connects = Window(CONNECTS, CONNECTS_WITHIN_NS)
@@ -57,13 +57,8 @@ class Bybit:
         self._tick_ns = start_ns // _TICK_NS * _TICK_NS + _TICK_NS
         self._events: list[Event] = []
 
-    @property
-    def refused(self) -> set[str]:
-        """The streams that cannot be subscribed to now."""
-        return self._hearers.refused
-
-    @refused.setter
-    def refused(self, keys: set[str]) -> None:
+    def refuse(self, keys: Collection[str]) -> None:
+        """None of these can be subscribed to now, and all others can."""
         self._hearers.refused = keys
 
     def admit(self, target: str, now_ns: int) -> Answer | None:
@@ -78,22 +73,6 @@ class Bybit:
         session = Session(self._hearers, self._connected, self._now_ns)
         self._sessions[session] = None
         return session
-
-    def get(self, target: str, now_ns: int) -> Answer:
-        """A REST request, answered from the market as of the last `advance`."""
-        return self._rest.get(target, now_ns)
-
-    def skip(self, by_ns: int) -> None:
-        """The crowd pauses; what is told by the clock goes on."""
-        self._market.skip(by_ns)
-
-    def asks_for(self, target: str) -> str | None:
-        """The stream that a GET is about, if it is about one."""
-        return self._rest.asks_for(target)
-
-    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
-        """Asked too much, banned, or broken."""
-        return in_trouble(status, retry_after_s)
 
     def notice(self) -> bytes:
         """There is none on public streams: all that comes is the pong of a ping that nobody sent."""
@@ -112,10 +91,6 @@ class Bybit:
     def miscounted(self, frame: Frame) -> bytes | None:
         """There are no checksums."""
         return None
-
-    def halt(self, symbols: Collection[str]) -> None:
-        """These are halted, and no others."""
-        self._market.halt(symbols)
 
     def begin_anew(self) -> None:
         """The service starts again: books are told whole, as number 1. Trades have no order that could begin anew."""
@@ -149,7 +124,7 @@ class Bybit:
         return events
 
     def _run(self, until_ns: int) -> None:
-        for pair, trades, now_ns in self._market.run(until_ns):
+        for pair, trades, now_ns in self.market.run(until_ns):
             self._seq += 1
             if trades:
                 self._trade(self._listed[pair], trades, now_ns)

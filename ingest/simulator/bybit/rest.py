@@ -65,6 +65,15 @@ class Rest:
         except _Refused as refused:
             return _said(refused.code, str(refused), {}, now_ns)
 
+    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
+        """A ban is a 403 here, and says no time."""
+        if status == 418:
+            return TOO_FREQUENT
+        headers = (("Retry-After", str(retry_after_s)),) if status == 429 else ()
+        words = {429: "Too many visits!", 500: "Server error.", 503: "Service unavailable."}[status]
+        code = 10006 if status == 429 else 10016
+        return Answer(status, encode({"retCode": code, "retMsg": words, "result": {}, "retExtInfo": {}}), headers)
+
     def asks_for(self, target: str) -> str | None:
         """The stream of ours that a request is about."""
         url = urlsplit(target)
@@ -130,16 +139,6 @@ class Rest:
         # With a start alone the oldest of them come, else the newest; newest first in any case.
         page = chosen[:limit] if "start" in params and "end" not in params else chosen[-limit:]
         return {"symbol": listed.native, "category": "spot", "list": [_bar(listed, bar) for bar in reversed(page)]}
-
-
-def in_trouble(status: int, retry_after_s: int) -> Answer:
-    """A ban is a 403 here, and says no time."""
-    if status == 418:
-        return TOO_FREQUENT
-    headers = (("Retry-After", str(retry_after_s)),) if status == 429 else ()
-    words = {429: "Too many visits!", 500: "Server error.", 503: "Service unavailable."}[status]
-    code = 10006 if status == 429 else 10016
-    return Answer(status, encode({"retCode": code, "retMsg": words, "result": {}, "retExtInfo": {}}), headers)
 
 
 def _said(code: int, words: str, result: Any, now_ns: int) -> Answer:

@@ -66,6 +66,11 @@ class Rest:
         except _Refused as refused:
             return _error(refused.status, str(refused))
 
+    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
+        """Whatever the status says, of which the first two say when to come again."""
+        headers = (("Retry-After", str(retry_after_s)),) if status in (418, 429) else ()
+        return _error(status, _TROUBLES.get(status, "Service unavailable"), headers)
+
     def asks_for(self, target: str) -> str | None:
         """The stream of ours that a request is about."""
         path = _PATH.match(urlsplit(target).path)
@@ -105,12 +110,6 @@ class Rest:
     def forget(self) -> None:
         """What was kept is of another time."""
         self._kept.clear()
-
-
-def in_trouble(status: int, retry_after_s: int) -> Answer:
-    """Whatever the status says, of which the first two say when to come again."""
-    headers = (("Retry-After", str(retry_after_s)),) if status in (418, 429) else ()
-    return _error(status, _TROUBLES.get(status, "Service unavailable"), headers)
 
 
 def _error(status: int, message: str, headers: Headers = ()) -> Answer:

@@ -59,6 +59,11 @@ class Rest:
         except _Refused as refused:
             return Answer(200, encode({"error": [str(refused)]}))
 
+    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
+        """Whatever the status says, of which the first two say when to come again."""
+        headers = (("Retry-After", str(retry_after_s)),) if status in (418, 429) else ()
+        return Answer(status, encode({"error": [_TROUBLES[status]]}), headers)
+
     def asks_for(self, target: str) -> str | None:
         """The stream of ours that a request is about."""
         url = urlsplit(target)
@@ -125,12 +130,6 @@ class Rest:
         rows = [_bar(listed, bar) for bar in bars if bar.open_ns // SECOND_NS >= since]
         last = bars[-2].open_ns if len(bars) > 1 else 0
         return {listed.rest_name: rows, "last": last // SECOND_NS}
-
-
-def in_trouble(status: int, retry_after_s: int) -> Answer:
-    """Whatever the status says, of which the first two say when to come again."""
-    headers = (("Retry-After", str(retry_after_s)),) if status in (418, 429) else ()
-    return Answer(status, encode({"error": [_TROUBLES[status]]}), headers)
 
 
 def _time(_: Params, now_ns: int) -> Any:

@@ -61,11 +61,16 @@ class Rest:
         if route is None:
             return Answer(404, NO_SUCH_PATH)
         if not route.allowed.take(now_ns):
-            return in_trouble(429, 2)
+            return self.in_trouble(429, 2)
         try:
             return Answer(200, _body("0", "", route.answer(dict(parse_qsl(url.query)), now_ns)))
         except _Refused as refused:
             return Answer(200, refused.body)
+
+    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
+        """Whatever the status says, of which the first two say when to come again."""
+        headers = (("Retry-After", str(retry_after_s)),) if status in (418, 429) else ()
+        return Answer(status, _body(*_TROUBLES[status]), headers)
 
     def asks_for(self, target: str) -> str | None:
         """The stream of ours that a request is about."""
@@ -123,12 +128,6 @@ class Rest:
         known = [*known, (bars.current(interval), False)][-recent:]
         rows = [listed.candle(bar, closed=closed) for bar, closed in known if before < bar.open_ns // MS < after]
         return rows[: -most - 1 : -1]
-
-
-def in_trouble(status: int, retry_after_s: int) -> Answer:
-    """Whatever the status says, of which the first two say when to come again."""
-    headers = (("Retry-After", str(retry_after_s)),) if status in (418, 429) else ()
-    return Answer(status, _body(*_TROUBLES[status]), headers)
 
 
 def _body(code: str, words: str, data: list[Any] | None = None) -> bytes:

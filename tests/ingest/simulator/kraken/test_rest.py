@@ -22,7 +22,7 @@ def live() -> Kraken:
 
 
 def get(live: Kraken, target: str, at_s: int = 130) -> Any:
-    answer = live.get(f"/0/public/{target}", START_NS + at_s * SECOND_NS)
+    answer = live.rest.get(f"/0/public/{target}", START_NS + at_s * SECOND_NS)
     assert answer.status == 200
     return json.loads(answer.body)
 
@@ -90,4 +90,4 @@ def test_who_asks_too_often_is_told_so_and_trades_are_counted_by_pair(live: Krak
 
 
 def test_there_is_nothing_elsewhere(live: Kraken):
-    assert live.get("/0/public/Nothing", START_NS).status == 404
+    assert live.rest.get("/0/public/Nothing", START_NS).status == 404

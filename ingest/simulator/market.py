@@ -31,6 +31,11 @@ class Trade(NamedTuple):
     taker_sells: bool
     time_ns: int
 
+    @property
+    def side(self) -> str:
+        """The taker's."""
+        return "sell" if self.taker_sells else "buy"
+
 
 class Pair:
     """One symbol's market: `book`, `bars`, and the trades that join them."""

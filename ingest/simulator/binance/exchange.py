@@ -7,12 +7,13 @@ import msgspec
 
 from ingest.simulator.allowance import Window
 from ingest.simulator.bars import INTERVALS, SECOND_NS
-from ingest.simulator.binance.frames import MS, Listed, Said
+from ingest.simulator.binance.frames import Listed, Said
 from ingest.simulator.binance.rest import NO_SUCH_PATH, Rest, retry_after
 from ingest.simulator.binance.session import Session, Streams, parse
 from ingest.simulator.book import Top
 from ingest.simulator.ledger import Record
 from ingest.simulator.market import Market
+from ingest.simulator.texts import MS
 from ingest.simulator.venue import Answer, Close, Frame
 
 CONNECTS = 300

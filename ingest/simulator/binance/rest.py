@@ -12,9 +12,10 @@ import msgspec
 
 from ingest.contract.keys import StreamKey
 from ingest.simulator.bars import INTERVALS, MINUTE_NS, Bar
-from ingest.simulator.binance.frames import MS, Listed
+from ingest.simulator.binance.frames import Listed
 from ingest.simulator.listings import decimal
 from ingest.simulator.market import Trade
+from ingest.simulator.texts import MS
 from ingest.simulator.venue import Answer
 
 WEIGHT_A_MINUTE = 6000

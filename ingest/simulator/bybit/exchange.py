@@ -9,11 +9,12 @@ import msgspec
 from ingest.simulator.allowance import Window
 from ingest.simulator.bars import SECOND_NS
 from ingest.simulator.bybit.depth import EVERY_NS, Depth
-from ingest.simulator.bybit.frames import INTERVALS, MS, TRADES_A_FRAME, Listed, Sides, encode
+from ingest.simulator.bybit.frames import INTERVALS, TRADES_A_FRAME, Listed, Sides, encode
 from ingest.simulator.bybit.rest import NO_SUCH_PATH, TOO_FREQUENT, Rest
 from ingest.simulator.bybit.session import Hearers, Session, Topic
 from ingest.simulator.ledger import Event
 from ingest.simulator.market import Market, Trade
+from ingest.simulator.texts import MS
 from ingest.simulator.venue import CUT, Answer, Close, Frame
 
 CONNECTS: Final = 500

@@ -11,9 +11,10 @@ from urllib.parse import parse_qsl, urlsplit
 from ingest.simulator.allowance import Window
 from ingest.simulator.bars import SECOND_NS, Bar
 from ingest.simulator.bybit.depth import EVERY_NS, Depth
-from ingest.simulator.bybit.frames import INTERVALS, MS, Listed, encode, short, side_of
+from ingest.simulator.bybit.frames import INTERVALS, Listed, encode
 from ingest.simulator.listings import decimal
 from ingest.simulator.market import Trade
+from ingest.simulator.texts import MS, short
 from ingest.simulator.venue import Answer
 
 REQUESTS: Final = 600
@@ -186,7 +187,7 @@ def _trade(listed: Listed, trade: Trade) -> Any:
         "symbol": listed.native,
         "price": listed.price(trade.price),
         "size": listed.amount(trade.lots),
-        "side": side_of(trade),
+        "side": trade.side.capitalize(),
         "time": str(trade.time_ns // MS),
         "isBlockTrade": False,
         "isRPITrade": False,

@@ -8,11 +8,12 @@ import msgspec
 
 from ingest.simulator.allowance import Bucket
 from ingest.simulator.bars import SECOND_NS
-from ingest.simulator.coinbase.frames import NO_TIME, Listed, at, encode
+from ingest.simulator.coinbase.frames import NO_TIME, Listed, encode
 from ingest.simulator.coinbase.rest import NO_SUCH_PATH, Rest
 from ingest.simulator.coinbase.session import Hearers, Session, Topic
 from ingest.simulator.ledger import Event, Whole
 from ingest.simulator.market import Market, Trade
+from ingest.simulator.texts import at
 from ingest.simulator.venue import CUT, Answer, Close, Frame
 
 CONNECTS_PER_SECOND: Final = 8

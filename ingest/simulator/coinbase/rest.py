@@ -13,8 +13,9 @@ from msgspec import Raw
 
 from ingest.simulator.allowance import Bucket
 from ingest.simulator.bars import INTERVALS, SECOND_NS, Bar
-from ingest.simulator.coinbase.frames import Listed, at, encode
+from ingest.simulator.coinbase.frames import Listed, encode
 from ingest.simulator.market import KEPT_TRADES
+from ingest.simulator.texts import at
 from ingest.simulator.venue import Answer
 
 CALLS_PER_SECOND: Final = 10

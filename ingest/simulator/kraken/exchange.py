@@ -9,11 +9,12 @@ from ingest.simulator.allowance import Window
 from ingest.simulator.bars import SECOND_NS
 from ingest.simulator.book import Changes
 from ingest.simulator.kraken.depth import Depth
-from ingest.simulator.kraken.frames import MINUTES, US, Listed, at, envelope, number
+from ingest.simulator.kraken.frames import MINUTES, Listed, envelope, number
 from ingest.simulator.kraken.rest import NO_SUCH_PATH, Rest
 from ingest.simulator.kraken.session import Hearers, Session, Topic
 from ingest.simulator.ledger import Event
 from ingest.simulator.market import Market, Trade
+from ingest.simulator.texts import US, at
 from ingest.simulator.venue import Answer, Close, Frame
 
 CONNECTS: Final = 150
@@ -231,7 +232,7 @@ def _instrument(listed: Listed) -> dict[str, Any]:
         "status": "online",
         "qty_precision": 8,
         "qty_increment": number("1e-08"),
-        "price_precision": listed.price_precision,
+        "price_precision": listing.price_places,
         "price_increment": number(listed.price(1)),
         "cost_precision": 5,
         "cost_min": "0.5",

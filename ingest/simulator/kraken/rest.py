@@ -11,8 +11,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from ingest.simulator.allowance import Bucket
 from ingest.simulator.bars import SECOND_NS, Bar
-from ingest.simulator.kraken.frames import MINUTES, US, Listed, encode, number
+from ingest.simulator.kraken.frames import MINUTES, Listed, encode, number
 from ingest.simulator.market import KEPT_TRADES, Trade
+from ingest.simulator.texts import US
 from ingest.simulator.venue import Answer
 
 CALLS_AT_ONCE: Final = 15
@@ -160,7 +161,7 @@ def _pair(listed: Listed, *, display: bool) -> Any:
         "base": listing.base if display else listed.base,
         "aclass_quote": "currency",
         "quote": listing.quote if display else listed.quote,
-        "pair_decimals": listed.price_precision,
+        "pair_decimals": listing.price_places,
         "cost_decimals": 5,
         "lot_decimals": 8,
         "lot_multiplier": 1,

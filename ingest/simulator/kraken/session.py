@@ -8,7 +8,8 @@ import msgspec
 
 from ingest.simulator import hearers
 from ingest.simulator.allowance import Window
-from ingest.simulator.kraken.frames import MINUTES, Listed, at, encode
+from ingest.simulator.kraken.frames import MINUTES, Listed, encode
+from ingest.simulator.texts import at
 from ingest.simulator.venue import Close, Frame
 
 MESSAGES_PER_SECOND: Final = 20

@@ -12,9 +12,10 @@ from ingest.simulator.bars import SECOND_NS, Bar
 from ingest.simulator.book import Changes, Top
 from ingest.simulator.ledger import Event
 from ingest.simulator.market import Market, Trade
-from ingest.simulator.okx.frames import BARS, MS, Listed, encode
+from ingest.simulator.okx.frames import BARS, Listed, encode
 from ingest.simulator.okx.rest import NO_SUCH_PATH, Rest
 from ingest.simulator.okx.session import BUSINESS, PUBLIC, Hearers, Session, Topic
+from ingest.simulator.texts import MS
 from ingest.simulator.venue import Answer, Close, Frame
 
 CONNECTS: Final = 3

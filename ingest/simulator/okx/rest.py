@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 from ingest.simulator.allowance import Window
 from ingest.simulator.bars import SECOND_NS, Bar
 from ingest.simulator.market import KEPT_TRADES
-from ingest.simulator.okx.frames import BARS, MS, Listed, encode, step
+from ingest.simulator.okx.frames import BARS, Listed, encode, step
+from ingest.simulator.texts import MS
 from ingest.simulator.venue import Answer
 
 NO_SUCH_PATH: Final = b'{"code":"50000","msg":"no such path","data":[]}'

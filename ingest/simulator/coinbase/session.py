@@ -29,6 +29,17 @@ class Topic(NamedTuple):
     product: str
 
 
+class _Channel(msgspec.Struct):
+    name: str
+    product_ids: list[str] | None = None
+    """If there are any of its own."""
+
+
+class _Request(msgspec.Struct):
+    channels: list[str | _Channel]
+    product_ids: list[str] = []
+
+
 class _Refused(Exception):
     """The whole request."""
 
@@ -120,25 +131,27 @@ class Session:
 
     def _topics(self, request: dict[str, Any], *, leaving: bool) -> list[Topic]:
         """All that a request names; to leave, a channel alone is enough. Raises _Refused."""
-        channels = request.get("channels")
-        if not isinstance(channels, list) or not channels:
+        if not request.get("channels"):
             raise _Refused("No channels provided")
-        everywhere = request.get("product_ids", [])
+        try:
+            asked = msgspec.convert(request, _Request)
+        except msgspec.ValidationError:
+            raise _Refused("Malformed JSON") from None
         topics: list[Topic] = []
-        for channel in channels:
-            each = {"name": channel, "product_ids": everywhere} if isinstance(channel, str) else channel
-            name, products = each.get("name"), each.get("product_ids", everywhere)
+        for each in asked.channels:
+            channel = _Channel(each) if isinstance(each, str) else each
+            products = asked.product_ids if channel.product_ids is None else channel.product_ids
             if leaving and not products:
-                products = [topic.product for topic in self.topics if topic.channel == name]
-            topics += self._of_channel(name, products, leaving=leaving)
+                products = [topic.product for topic in self.topics if topic.channel == channel.name]
+            topics += self._of_channel(channel.name, products, leaving=leaving)
         return topics
 
-    def _of_channel(self, name: object, products: Any, *, leaving: bool) -> list[Topic]:
+    def _of_channel(self, name: str, products: Iterable[str], *, leaving: bool) -> list[Topic]:
         if name in _SIGNED:
             raise _Refused("level2, level3, and full channels now require authentication.")
         if name not in CHANNELS:
             raise _Refused(f"{name} is not a valid channel")
-        topics = [Topic(str(name), str(product)) for product in products]
+        topics = [Topic(name, product) for product in products]
         if not topics and not leaving:
             raise _Refused(" is not a valid product")
         for topic in topics:

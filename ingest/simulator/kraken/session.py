@@ -113,7 +113,7 @@ class Session:
         return [{**change(topic, told), "method": method, **known} for topic in topics]
 
     def _subscribe(self, topic: Topic, told: dict[str, Any]) -> dict[str, Any]:
-        if topic.symbol and topic.symbol not in self._hearers.listed:
+        if topic.channel != "instrument" and topic.symbol not in self._hearers.listed:
             return _error(f"Currency pair not supported {topic.symbol}", symbol=topic.symbol)
         if self._hearers.stream(topic) in self._hearers.refused:
             return _error("EService:Unavailable", symbol=topic.symbol)

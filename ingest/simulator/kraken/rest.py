@@ -115,7 +115,7 @@ class Rest:
         trades = listed.pair.trades(None, KEPT_TRADES)
         newer = [trade for trade in trades if trade.time_ns > since]
         page = newer[:count] if "since" in params else newer[-count:]
-        if len(page) < len(newer) and "since" in params and newer[len(page)].time_ns == page[-1].time_ns:
+        if page and len(page) < len(newer) and "since" in params and newer[len(page)].time_ns == page[-1].time_ns:
             whole = [trade for trade in page if trade.time_ns < page[-1].time_ns]
             page = whole or [*takewhile(lambda trade: trade.time_ns == newer[0].time_ns, newer)]
         last = page[-1].time_ns if page else max(since, 0)

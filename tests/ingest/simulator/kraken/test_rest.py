@@ -45,6 +45,11 @@ def test_a_book_has_other_digits_than_the_stream(live: Kraken):
     assert (len(price.partition(".")[2]), len(amount.partition(".")[2])) == (5, 3)
 
 
+def test_a_page_of_no_trades_is_empty(live: Kraken):
+    page = get(live, f"Trades?pair=XBTUSD&since={START_NS}&count=0")["result"]
+    assert page == {"XXBTZUSD": [], "last": str(START_NS)}
+
+
 def test_trades_page_by_page_are_all_trades(live: Kraken):
     since, rows = START_NS - 1, []
     while True:

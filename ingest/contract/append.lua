@@ -299,6 +299,11 @@ local function named(s)
   return source, mark, series
 end
 
+-- Whether the source was heard in the stream since that was told to be silent.
+local function was_heard(state, source)
+  return string.find(' ' .. (state.heard or '') .. ' ', ' ' .. source .. ' ', 1, true)
+end
+
 function rules.ticker(state, kind, s, first, data)
   local source, mark, series = named(s)
   local newest, its_series = newest_of(state, source)
@@ -309,7 +314,7 @@ function rules.ticker(state, kind, s, first, data)
   if newest and series == its_series and not above(mark, newest) then return true end
   xadd(state, kind, s, data)
   set(state, 'ticker.' .. source, series == '' and mark or mark .. '~' .. series)
-  if not string.find(' ' .. (state.heard or '') .. ' ', ' ' .. source .. ' ', 1, true) then
+  if not was_heard(state, source) then
     set(state, 'heard', state.heard and state.heard .. ' ' .. source or source)
   end
   go_on(state)
@@ -322,7 +327,7 @@ function rules.silence(state, kind, s, first, data)
   if knows(state, s) then return true end
   local source, mark, series = named(first)
   local newest, its_series = newest_of(state, source)
-  if not string.find(' ' .. (state.heard or '') .. ' ', ' ' .. source .. ' ', 1, true) then return true end
+  if not was_heard(state, source) then return true end
   if newest and (above(its_series, series) or (series == its_series and not above(mark, newest))) then return true end
   xadd(state, kind, s, data)
   set(state, 'said', 'stale')

@@ -114,11 +114,10 @@ def need(channel: str, symbol: str = "") -> str:
 
 def is_needed(key: StreamKey, needs: Iterable[str]) -> bool:
     """Whether a group that has registered these needs the stream. `candles` stands for every interval."""
-    return any(
-        channel in (key.channel, "candles" if key.interval else "") and (not symbol or not key.symbol or symbol == ours)
-        for ours in (key.symbol.replace("/", "-"),)
-        for channel, _, symbol in (need.partition(":") for need in needs)
-    )
+    channels = {key.channel, "candles"} if key.interval else {key.channel}
+    symbols = {"", key.symbol.replace("/", "-")}
+    wanted = (each.partition(":") for each in needs)
+    return any(channel in channels and (not key.symbol or symbol in symbols) for channel, _, symbol in wanted)
 
 
 def handled(exchange: str, group: str) -> str:

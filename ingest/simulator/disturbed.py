@@ -62,7 +62,7 @@ class Disturbed:
         """As its dialect does, but for maintenance."""
         refusal = self._dialect.admit(target, now_ns)
         if refusal is None and (down := self._at_work("maintenance")):
-            return self._dialect.in_trouble(503, self._left_s(down))
+            return self._dialect.rest.in_trouble(503, self._left_s(down))
         return refusal
 
     def connect(self, target: str) -> Wire:
@@ -83,13 +83,13 @@ class Disturbed:
 
     def skip(self, by_ns: int) -> None:
         """The crowd pauses."""
-        self._dialect.skip(by_ns)
+        self._dialect.market.skip(by_ns)
 
     def get(self, target: str, now_ns: int) -> Answer:
         """As its dialect does, unless a fault is about this request."""
         if down := self._at_work("maintenance"):
-            return self._dialect.in_trouble(503, self._left_s(down))
-        about = self._dialect.asks_for(target)
+            return self._dialect.rest.in_trouble(503, self._left_s(down))
+        about = self._dialect.rest.asks_for(target)
         for playing in self._playing:
             if playing.fault.kind in OF_REST and self._is_about(playing, about):
                 answer = self._wrong(playing, target, now_ns)
@@ -152,7 +152,7 @@ class Disturbed:
                 playing.done = playing.once
             match playing.fault.kind:
                 case "refuse":
-                    self._dialect.refused |= playing.keys
+                    self._refuse()
                 case "halt":
                     self._halt()
                 case "series":
@@ -167,13 +167,16 @@ class Disturbed:
             playing.done = playing.done or (not playing.once and playing.end_ns <= self._now_ns)
         if any(playing.done for playing in self._playing):
             self._playing = [playing for playing in self._playing if not playing.done]
-            refusing = (playing.keys for playing in self._playing if playing.fault.kind == "refuse")
-            self._dialect.refused = set().union(*refusing)
+            self._refuse()
             self._halt()
+
+    def _refuse(self) -> None:
+        refusing = (playing.keys for playing in self._playing if playing.fault.kind == "refuse")
+        self._dialect.refuse(set().union(*refusing))
 
     def _halt(self) -> None:
         halting = (playing.keys for playing in self._playing if playing.fault.kind == "halt")
-        self._dialect.halt({parse_key(key).symbol for keys in halting for key in keys})
+        self._dialect.market.halt({parse_key(key).symbol for keys in halting for key in keys})
 
     # Connections.
 
@@ -235,7 +238,7 @@ class Disturbed:
     # Requests.
 
     def _right(self, target: str, about: str | None, now_ns: int) -> Answer:
-        answer = self._dialect.get(target, now_ns)
+        answer = self._dialect.rest.get(target, now_ns)
         if about in self._dialect.keys and parse_key(about).channel == "orderbook" and answer.status == 200:
             if len(self._books) >= _KEPT_ANSWERS:
                 self._books.clear()
@@ -248,9 +251,9 @@ class Disturbed:
             case "stale-snapshot":
                 return self._books.get(target)
             case "rest-slow":
-                answer = self._dialect.get(target, now_ns)
+                answer = self._dialect.rest.get(target, now_ns)
                 return Answer(answer.status, answer.body, answer.headers, after_s=seconds)
-        return self._dialect.in_trouble(int(kind.removeprefix("rest-")), self._left_s(playing))
+        return self._dialect.rest.in_trouble(int(kind.removeprefix("rest-")), self._left_s(playing))
 
     def _is_about(self, playing: _Playing, about: str | None) -> bool:
         anything = not (playing.fault.channel or playing.fault.symbol or playing.fault.kind in OF_BOOKS)

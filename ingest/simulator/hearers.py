@@ -1,6 +1,6 @@
 """Who hears which topic of a dialect."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Generic, TypeVar
 
 TopicT = TypeVar("TopicT")
@@ -15,7 +15,7 @@ class Hearers(Generic[TopicT, SessionT]):
         self.of: dict[TopicT, list[SessionT]] = {}
         self.followed: set[str] = set()
         """Streams of ours that were ever asked for."""
-        self.refused: set[str] = set()
+        self.refused: Collection[str] = ()
         """Those that cannot be subscribed to now."""
         self._stream_of = stream_of
         self._fresh: list[tuple[SessionT, TopicT]] = []

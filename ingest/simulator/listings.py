@@ -38,6 +38,16 @@ class Listing(Struct, frozen=True):
         """`0.00420000`"""
         return decimal(lots * self.lot)
 
+    @property
+    def price_places(self) -> int:
+        """How many a tick has behind the point."""
+        return len(str(UNIT // self.tick)) - 1
+
+    def exact_price(self, ticks: int) -> str:
+        """`61250.10`: with the places of a tick."""
+        text = self.price(ticks)
+        return text[: len(text) - 8 + self.price_places] if self.price_places else text[:-9]
+
     def value(self, ticks_lots: int) -> str:
         """A price times an amount, or a sum of such."""
         return decimal(ticks_lots * (self.tick * self.lot // UNIT))

@@ -31,6 +31,11 @@ class Trade(NamedTuple):
     taker_sells: bool
     time_ns: int
 
+    @property
+    def side(self) -> str:
+        """The taker's."""
+        return "sell" if self.taker_sells else "buy"
+
 
 class Pair:
     """One symbol's market: `book`, `bars`, and the trades that join them."""
@@ -57,7 +62,8 @@ class Pair:
     def trades(self, first_id: int | None, limit: int) -> list[Trade]:
         """Kept trades from an id on, or the newest."""
         skip = len(self._trades) - limit if first_id is None else first_id - self._trades[0].id
-        return list(islice(self._trades, max(0, skip), max(0, skip) + limit))
+        begin = min(max(0, skip), len(self._trades))
+        return list(islice(self._trades, begin, begin + limit))
 
     def begin_anew(self) -> None:
         """Count trades and changes of the book from lower ids. Of the trades until now none can be asked for again."""

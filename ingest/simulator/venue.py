@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from ingest.simulator.faults import Fault
 from ingest.simulator.ledger import Entry, Event, Whole
+from ingest.simulator.market import Market
 
 CUT = 1006
 """Not a code that is ever sent: the connection ends without a word."""
@@ -79,16 +80,33 @@ class Venue(Protocol):
         """Let this go wrong, counted from now. Raises BadFault if it cannot."""
 
 
+class Rest(Protocol):
+    """What a dialect answers to requests, as of the last `advance`."""
+
+    def get(self, target: str, now_ns: int) -> Answer:
+        """As Venue."""
+
+    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
+        """To any GET, when it is asked too much (429), bans (418), is broken (500), or down (503)."""
+
+    def asks_for(self, target: str) -> str | None:
+        """The stream that a GET is about, if it is about one."""
+
+
 class Dialect(Protocol):
     """An exchange whose faults are somebody else's to play; pure, so that the same calls give the same bytes."""
 
     keys: frozenset[str]
     """All streams that it can tell."""
-    refused: set[str]
-    """Of these, the ones that cannot be subscribed to now."""
+    market: Market
+    """That it tells of. The crowd there may pause, and symbols be halted."""
     has_checksums: bool
     maintenance: Close
     """How it ends its connections before it goes down."""
+
+    @property
+    def rest(self) -> Rest:
+        """Its REST."""
 
     def admit(self, target: str, now_ns: int) -> Answer | None:
         """As Venue."""
@@ -99,17 +117,8 @@ class Dialect(Protocol):
     def advance(self, until_ns: int) -> Sequence[Event | Whole]:
         """As Venue."""
 
-    def skip(self, by_ns: int) -> None:
-        """As Venue."""
-
-    def get(self, target: str, now_ns: int) -> Answer:
-        """As Venue."""
-
-    def asks_for(self, target: str) -> str | None:
-        """The stream that a GET is about, if it is about one."""
-
-    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
-        """To any GET, when it is asked too much (429), bans (418), or is broken (500)."""
+    def refuse(self, keys: Collection[str]) -> None:
+        """None of these can be subscribed to now, and all others can."""
 
     def notice(self) -> bytes:
         """The frame that says that this server goes down soon."""
@@ -119,9 +128,6 @@ class Dialect(Protocol):
 
     def miscounted(self, frame: Frame) -> bytes | None:
         """A frame with a wrong checksum. None if it has none."""
-
-    def halt(self, symbols: Collection[str]) -> None:
-        """These are halted, says the list of instruments, and no others."""
 
     def begin_anew(self) -> None:
         """Count all ids from lower ones."""

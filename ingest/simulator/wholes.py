@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 
 from ingest.contract.keys import StreamKey
-from ingest.simulator.ledger import Change, Delta, Entry, Levels, Struck, Whole
-from ingest.simulator.listings import Listing
+from ingest.simulator.ledger import Change, Delta, Entry, Struck, Whole
 from ingest.simulator.market import Market, Pair
+from ingest.simulator.records import levels
 
 _Amounts = dict[int, int]
 
@@ -43,15 +43,11 @@ class Wholes:
                     key=entry.key,
                     s=entry.s,
                     first=entry.s,
-                    bids=_levels(listing, bids),
-                    asks=_levels(listing, asks),
+                    bids=levels(listing, bids.items()),
+                    asks=levels(listing, asks.items()),
                 )
             yield entry
 
 
 def _amounts(pair: Pair) -> tuple[_Amounts, _Amounts]:
     return dict(pair.book.bids.amounts), dict(pair.book.asks.amounts)
-
-
-def _levels(listing: Listing, amounts: _Amounts) -> Levels:
-    return tuple([(listing.price(ticks), listing.amount(lots)) for ticks, lots in amounts.items()])

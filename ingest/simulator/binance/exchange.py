@@ -1,18 +1,19 @@
 """The Binance dialect of a simulated market: who is told what, and when."""
 
-from collections import deque
 from collections.abc import Collection
 from typing import Any
 
 import msgspec
 
+from ingest.simulator.allowance import Window
 from ingest.simulator.bars import INTERVALS, SECOND_NS
-from ingest.simulator.binance.frames import MS, Listed, Said
-from ingest.simulator.binance.rest import NO_SUCH_PATH, Rest, in_trouble, retry_after
+from ingest.simulator.binance.frames import Listed, Said
+from ingest.simulator.binance.rest import NO_SUCH_PATH, Rest, retry_after
 from ingest.simulator.binance.session import Session, Streams, parse
 from ingest.simulator.book import Top
 from ingest.simulator.ledger import Record
 from ingest.simulator.market import Market
+from ingest.simulator.texts import MS
 from ingest.simulator.venue import Answer, Close, Frame
 
 CONNECTS = 300
@@ -35,26 +36,19 @@ class Binance:
     maintenance = Close(1012, "service restart")
 
     def __init__(self, market: Market, start_ns: int) -> None:
-        self._market = market
+        self.market = market
         self._listed = {pair: Listed(pair) for pair in market.pairs}
         self.keys = frozenset(key for listed in self._listed.values() for key in listed.keys)
-        self._rest = Rest(self._listed.values())
+        self.rest = Rest(self._listed.values())
         self._streams = Streams()
-        self._connects: deque[int] = deque(maxlen=CONNECTS)
+        self._connects = Window(CONNECTS, CONNECTS_WITHIN_NS)
         self._now_ns = start_ns
         self._tops: dict[Listed, Top] = {}
         self._tick_ns = start_ns // _TICK_NS * _TICK_NS + _TICK_NS
         self._records: list[Record] = []
-        self._refused: set[str] = set()
 
-    @property
-    def refused(self) -> set[str]:
-        """The streams that cannot be subscribed to now."""
-        return self._refused
-
-    @refused.setter
-    def refused(self, keys: set[str]) -> None:
-        self._refused = keys
+    def refuse(self, keys: Collection[str]) -> None:
+        """None of these can be subscribed to now, and all others can."""
         names = {key: names for listed in self._listed.values() for key, names in listed.keys.items()}
         self._streams.refused = {name for key in keys for name in names[key]}
 
@@ -62,30 +56,13 @@ class Binance:
         """`/ws…` or `/stream…`, at most 300 times in five minutes."""
         if parse(target) is None:
             return Answer(404, NO_SUCH_PATH)
-        if len(self._connects) == CONNECTS and (wait_ns := self._connects[0] + CONNECTS_WITHIN_NS - now_ns) > 0:
-            return Answer(429, _TOO_MANY, retry_after(-(-wait_ns // SECOND_NS)))
-        self._connects.append(now_ns)
-        return None
+        if self._connects.take(now_ns):
+            return None
+        return Answer(429, _TOO_MANY, retry_after(-(-self._connects.wait_ns(now_ns) // SECOND_NS)))
 
     def connect(self, target: str) -> Session:
         """A connection to there."""
         return Session(target, self._streams)
-
-    def get(self, target: str, now_ns: int) -> Answer:
-        """A REST request, answered from the market as of the last `advance`."""
-        return self._rest.get(target, now_ns)
-
-    def skip(self, by_ns: int) -> None:
-        """The crowd pauses; candles and tickers go on."""
-        self._market.skip(by_ns)
-
-    def asks_for(self, target: str) -> str | None:
-        """The stream that a GET is about, if it is about one."""
-        return self._rest.asks_for(target)
-
-    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
-        """Asked too much, banned, or broken."""
-        return in_trouble(status, retry_after_s)
 
     def notice(self) -> bytes:
         """Ten minutes before a connection's 24 hours are over, or a server goes down."""
@@ -106,13 +83,9 @@ class Binance:
         """There are no checksums."""
         return None
 
-    def halt(self, symbols: Collection[str]) -> None:
-        """These are halted, and no others."""
-        self._market.halt(symbols)
-
     def begin_anew(self) -> None:
         """Count all ids from lower ones."""
-        self._market.begin_anew()
+        self.market.begin_anew()
         self._tops.clear()
 
     def advance(self, until_ns: int) -> list[Record]:
@@ -128,7 +101,7 @@ class Binance:
 
     def _run(self, until_ns: int) -> None:
         followed, hearers = self._streams.followed, self._streams.hearers
-        for pair, trades, _ in self._market.run(until_ns):
+        for pair, trades, _ in self.market.run(until_ns):
             listed = self._listed[pair]
             if trades and listed.trade_stream in followed:
                 for trade in trades:

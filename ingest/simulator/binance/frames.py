@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from ingest.contract.keys import StreamKey
-from ingest.simulator import ledger
+from ingest.simulator import ledger, records
 from ingest.simulator.bars import DAY_NS, INTERVALS, Bar
 from ingest.simulator.book import Changes, Top
 from ingest.simulator.listings import UNIT, decimal
 from ingest.simulator.market import Pair, Trade
+from ingest.simulator.texts import MS
 
-MS = 1_000_000
 Said = tuple[dict[str, Any], ledger.Record]
 
 
@@ -48,22 +48,18 @@ class Listed:
         """`@trade`. Produced a millisecond after the match: E is not T."""
         listing = self.pair.listing
         time_ms = trade.time_ns // MS
-        price, amount, s = listing.price(trade.price), listing.amount(trade.lots), str(trade.id)
+        record = records.trade(self._trades, str(trade.id), trade, listing, MS)
         data = {
             "e": "trade",
             "E": time_ms + 1,
             "s": self.native,
             "t": trade.id,
-            "p": price,
-            "q": amount,
+            "p": record.price,
+            "q": record.amount,
             "T": time_ms,
             "m": trade.taker_sells,
             "M": True,
         }
-        side = "sell" if trade.taker_sells else "buy"
-        record = ledger.Trade(
-            key=self._trades, s=s, first=s, price=price, amount=amount, side=side, exchange_ns=time_ms * MS
-        )
         return data, record
 
     def book_ticker(self, top: Top) -> Said:
@@ -84,17 +80,16 @@ class Listed:
 
     def depth(self, changes: Changes, now_ns: int) -> Said:
         """`@depth@100ms`: absolute amounts, zero where a level is gone."""
-        bids, asks = self.levels(changes.bids.items()), self.levels(changes.asks.items())
+        record = records.changed(ledger.Delta, self._book, changes, self.pair.listing)
         data = {
             "e": "depthUpdate",
             "E": now_ns // MS,
             "s": self.native,
             "U": changes.first,
             "u": changes.last,
-            "b": bids,
-            "a": asks,
+            "b": record.bids,
+            "a": record.asks,
         }
-        record = ledger.Delta(key=self._book, s=str(changes.last), first=str(changes.first), bids=bids, asks=asks)
         return data, record
 
     def ticker(self, now_ns: int) -> Said:
@@ -141,19 +136,7 @@ class Listed:
     def kline(self, interval: str, bar: Bar, now_ns: int, *, closed: bool) -> Said:
         """`@kline_<interval>`: its end is the last millisecond of its own, not the first of the next."""
         listing = self.pair.listing
-        s = f"{bar.open_ns}.{'closed' if closed else now_ns // MS * MS}"
-        record = ledger.Candle(
-            key=self._candles[interval],
-            s=s,
-            first=s,
-            open_ns=bar.open_ns,
-            open=listing.price(bar.open),
-            high=listing.price(bar.high),
-            low=listing.price(bar.low),
-            close=listing.price(bar.close),
-            volume=listing.amount(bar.lots),
-            closed=closed,
-        )
+        record = records.candle(self._candles[interval], "closed" if closed else now_ns // MS * MS, bar, listing)
         kline = {
             "t": bar.open_ns // MS,
             "T": bar.end_ns // MS - 1,
@@ -177,8 +160,7 @@ class Listed:
 
     def levels(self, levels: Iterable[tuple[int, int]]) -> ledger.Levels:
         """Prices and amounts as texts."""
-        price, amount = self.pair.listing.price, self.pair.listing.amount
-        return tuple([(price(ticks), amount(lots)) for ticks, lots in levels])
+        return records.levels(self.pair.listing, levels)
 
     def level(self, ticks: int, lots: int) -> tuple[str, str]:
         """One of them."""

@@ -12,9 +12,10 @@ import msgspec
 
 from ingest.contract.keys import StreamKey
 from ingest.simulator.bars import INTERVALS, MINUTE_NS, Bar
-from ingest.simulator.binance.frames import MS, Listed
+from ingest.simulator.binance.frames import Listed
 from ingest.simulator.listings import decimal
 from ingest.simulator.market import Trade
+from ingest.simulator.texts import MS
 from ingest.simulator.venue import Answer
 
 WEIGHT_A_MINUTE = 6000
@@ -69,6 +70,10 @@ class Rest:
             return Answer(200, msgspec.json.encode(answer(params, now_ns)), headers)
         except _Refused as refused:
             return Answer(400, refused.body)
+
+    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
+        """429, 418, 500 or 503, of which the first two say when to come again."""
+        return Answer(status, _TROUBLES[status], retry_after(retry_after_s) if status in (418, 429) else ())
 
     def asks_for(self, target: str) -> str | None:
         """The stream of ours that a request is about."""
@@ -152,11 +157,6 @@ class Rest:
 def retry_after(seconds: int) -> tuple[tuple[str, str], ...]:
     """The header that says when to come again."""
     return (("Retry-After", str(seconds)),)
-
-
-def in_trouble(status: int, retry_after_s: int) -> Answer:
-    """429, 418, 500 or 503, of which the first two say when to come again."""
-    return Answer(status, _TROUBLES[status], retry_after(retry_after_s) if status in (418, 429) else ())
 
 
 def _depth_weight(params: Params) -> int:

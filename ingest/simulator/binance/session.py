@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
+from ingest.simulator.allowance import Window
 from ingest.simulator.venue import Close, Frame
 
 MAX_STREAMS = 1024
@@ -54,7 +55,7 @@ class Session:
         self.mute = False
         self.streams: dict[str, None] = {}
         self._index = index
-        self._heard: deque[int] = deque(maxlen=MESSAGES_PER_SECOND)
+        self._heard = Window(MESSAGES_PER_SECOND, _SECOND_NS)
         self.combined, names = parse(target) or (False, [])
         index.join(self, names[:MAX_STREAMS])
 
@@ -64,10 +65,7 @@ class Session:
 
     def beat(self, now_ns: int) -> Close | None:
         """Pings and pongs count as much as requests."""
-        if len(self._heard) == MESSAGES_PER_SECOND and now_ns - self._heard[0] < _SECOND_NS:
-            return Close(1008, "Too many requests")
-        self._heard.append(now_ns)
-        return None
+        return None if self._heard.take(now_ns) else Close(1008, "Too many requests")
 
     def receive(self, message: str | bytes, now_ns: int) -> Close | None:
         """A request; its answer goes out at once."""

@@ -2,7 +2,8 @@
 
 from typing import Final, NamedTuple
 
-from ingest.simulator.bybit.frames import MS, Listed, Sides
+from ingest.simulator.bybit.frames import Listed, Sides
+from ingest.simulator.texts import MS
 
 EVERY_NS: Final = {1: 10 * MS, 50: 20 * MS, 200: 100 * MS, 1000: 200 * MS}
 """How often each depth is told."""

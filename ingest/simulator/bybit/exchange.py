@@ -1,19 +1,20 @@
 """The Bybit dialect of a simulated market: who is told what, and when."""
 
-from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
+from ingest.simulator.allowance import Window
 from ingest.simulator.bars import SECOND_NS
 from ingest.simulator.bybit.depth import EVERY_NS, Depth
-from ingest.simulator.bybit.frames import INTERVALS, MS, TRADES_A_FRAME, Listed, Sides, encode
-from ingest.simulator.bybit.rest import NO_SUCH_PATH, TOO_FREQUENT, Rest, in_trouble
+from ingest.simulator.bybit.frames import INTERVALS, TRADES_A_FRAME, Listed, Sides, encode
+from ingest.simulator.bybit.rest import NO_SUCH_PATH, TOO_FREQUENT, Rest
 from ingest.simulator.bybit.session import Hearers, Session, Topic
 from ingest.simulator.ledger import Event
 from ingest.simulator.market import Market, Trade
+from ingest.simulator.texts import MS
 from ingest.simulator.venue import CUT, Answer, Close, Frame
 
 CONNECTS: Final = 500
@@ -35,17 +36,17 @@ class Bybit:
     maintenance = Close(CUT, "")
 
     def __init__(self, market: Market, start_ns: int) -> None:
-        self._market = market
+        self.market = market
         self._listed = {pair: Listed(pair) for pair in market.pairs}
         self.keys = frozenset(key for listed in self._listed.values() for key in listed.keys)
         self._hearers = Hearers(self._listed.values())
         self._depths: dict[Topic, Depth] = {}
         self._bases = dict.fromkeys(self._listed.values(), 0)
         """What the updates of a book that somebody comes to follow are counted from."""
-        self._rest = Rest(self._listed.values(), self._depth)
+        self.rest = Rest(self._listed.values(), self._depth)
         self._sessions: dict[Session, None] = {}
         self._connected = 0
-        self._connects: deque[int] = deque(maxlen=CONNECTS)
+        self._connects = Window(CONNECTS, CONNECTS_WITHIN_NS)
         self._seq = 118_058_640_184
         self._ticking: dict[Listed, None] = {}
         self._growing: dict[Listed, None] = {}
@@ -57,23 +58,15 @@ class Bybit:
         self._tick_ns = start_ns // _TICK_NS * _TICK_NS + _TICK_NS
         self._events: list[Event] = []
 
-    @property
-    def refused(self) -> set[str]:
-        """The streams that cannot be subscribed to now."""
-        return self._hearers.refused
-
-    @refused.setter
-    def refused(self, keys: set[str]) -> None:
+    def refuse(self, keys: Collection[str]) -> None:
+        """None of these can be subscribed to now, and all others can."""
         self._hearers.refused = keys
 
     def admit(self, target: str, now_ns: int) -> Answer | None:
         """`/v5/public/spot`, at most 500 times in five minutes."""
         if urlsplit(target).path != "/v5/public/spot":
             return Answer(404, NO_SUCH_PATH)
-        if len(self._connects) == CONNECTS and now_ns - self._connects[0] < CONNECTS_WITHIN_NS:
-            return TOO_FREQUENT
-        self._connects.append(now_ns)
-        return None
+        return None if self._connects.take(now_ns) else TOO_FREQUENT
 
     def connect(self, target: str) -> Session:
         """A connection to there."""
@@ -81,22 +74,6 @@ class Bybit:
         session = Session(self._hearers, self._connected, self._now_ns)
         self._sessions[session] = None
         return session
-
-    def get(self, target: str, now_ns: int) -> Answer:
-        """A REST request, answered from the market as of the last `advance`."""
-        return self._rest.get(target, now_ns)
-
-    def skip(self, by_ns: int) -> None:
-        """The crowd pauses; what is told by the clock goes on."""
-        self._market.skip(by_ns)
-
-    def asks_for(self, target: str) -> str | None:
-        """The stream that a GET is about, if it is about one."""
-        return self._rest.asks_for(target)
-
-    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
-        """Asked too much, banned, or broken."""
-        return in_trouble(status, retry_after_s)
 
     def notice(self) -> bytes:
         """There is none on public streams: all that comes is the pong of a ping that nobody sent."""
@@ -115,10 +92,6 @@ class Bybit:
     def miscounted(self, frame: Frame) -> bytes | None:
         """There are no checksums."""
         return None
-
-    def halt(self, symbols: Collection[str]) -> None:
-        """These are halted, and no others."""
-        self._market.halt(symbols)
 
     def begin_anew(self) -> None:
         """The service starts again: books are told whole, as number 1. Trades have no order that could begin anew."""
@@ -152,7 +125,7 @@ class Bybit:
         return events
 
     def _run(self, until_ns: int) -> None:
-        for pair, trades, now_ns in self._market.run(until_ns):
+        for pair, trades, now_ns in self.market.run(until_ns):
             self._seq += 1
             if trades:
                 self._trade(self._listed[pair], trades, now_ns)

@@ -10,13 +10,13 @@ from zlib import crc32
 import msgspec
 
 from ingest.contract.keys import StreamKey
-from ingest.simulator import ledger
+from ingest.simulator import ledger, records
 from ingest.simulator.bars import Bar
 from ingest.simulator.listings import UNIT, decimal
 from ingest.simulator.market import Pair, Trade
+from ingest.simulator.texts import MS, short
 from ingest.simulator.venue import Frame
 
-MS: Final = 1_000_000
 INTERVALS: Final = {
     "1": "1m",
     "3": "3m",
@@ -72,7 +72,7 @@ class Listed:
 
     def levels(self, levels: Iterable[tuple[int, int]]) -> ledger.Levels:
         """Prices and amounts as texts."""
-        return tuple([(self.price(ticks), self.amount(lots)) for ticks, lots in levels])
+        return records.levels(self, levels)
 
     def trade_id(self, trade: Trade) -> str:
         """A counter behind a prefix of the symbol's own, beyond what a double holds."""
@@ -86,7 +86,7 @@ class Listed:
                 "T": trade.time_ns // MS,
                 "p": self.price(trade.price),
                 "v": self.amount(trade.lots),
-                "S": side_of(trade),
+                "S": trade.side.capitalize(),
                 "seq": seq,
                 "s": self.native,
                 "BT": False,
@@ -94,8 +94,8 @@ class Listed:
             }
             for trade in trades
         ]
-        records = tuple([self._trade_record(trade) for trade in trades])
-        return Frame(envelope(f"publicTrade.{self.native}", "snapshot", now_ns, data), records)
+        told = tuple([records.trade(self.trades, self.trade_id(trade), trade, self, MS) for trade in trades])
+        return Frame(envelope(f"publicTrade.{self.native}", "snapshot", now_ns, data), told)
 
     def ticked(self, seq: int, now_ns: int) -> Frame:
         """`tickers`: the rolling 24 hours, without best prices."""
@@ -147,19 +147,7 @@ class Listed:
 
     def candle(self, interval: str, bar: Bar, now_ns: int, *, closed: bool) -> Frame:
         """`kline`: its end is the last millisecond of its own."""
-        s = f"{bar.open_ns}.{'closed' if closed else now_ns // MS * MS}"
-        record = ledger.Candle(
-            key=self.candles[interval],
-            s=s,
-            first=s,
-            open_ns=bar.open_ns,
-            open=self.price(bar.open),
-            high=self.price(bar.high),
-            low=self.price(bar.low),
-            close=self.price(bar.close),
-            volume=self.amount(bar.lots),
-            closed=closed,
-        )
+        record = records.candle(self.candles[interval], "closed" if closed else now_ns // MS * MS, bar, self)
         data = {
             "start": bar.open_ns // MS,
             "end": bar.end_ns // MS - 1,
@@ -175,30 +163,8 @@ class Listed:
         }
         return Frame(envelope(f"kline.{interval}.{self.native}", "snapshot", now_ns, [data]), (record,))
 
-    def _trade_record(self, trade: Trade) -> ledger.Trade:
-        s = self.trade_id(trade)
-        return ledger.Trade(
-            key=self.trades,
-            s=s,
-            first=s,
-            price=self.price(trade.price),
-            amount=self.amount(trade.lots),
-            side=side_of(trade).lower(),
-            exchange_ns=trade.time_ns // MS * MS,
-        )
-
     def _key(self, channel: str) -> str:
         return str(StreamKey("bybit", channel, self.pair.listing.symbol))
-
-
-def side_of(trade: Trade) -> str:
-    """The taker's, in the exchange's word."""
-    return "Sell" if trade.taker_sells else "Buy"
-
-
-def short(number: str) -> str:
-    """Without zeros at the end."""
-    return number.rstrip("0").rstrip(".") if "." in number else number
 
 
 def envelope(topic: str, kind: str, now_ns: int, data: Any, **more: int) -> bytes:

@@ -4,16 +4,17 @@ https://bybit-exchange.github.io/docs/v5/market/recent-trade
 """
 
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+from ingest.simulator.allowance import Window
 from ingest.simulator.bars import SECOND_NS, Bar
 from ingest.simulator.bybit.depth import EVERY_NS, Depth
-from ingest.simulator.bybit.frames import INTERVALS, MS, Listed, encode, short, side_of
+from ingest.simulator.bybit.frames import INTERVALS, Listed, encode
 from ingest.simulator.listings import decimal
 from ingest.simulator.market import Trade
+from ingest.simulator.texts import MS, short
 from ingest.simulator.venue import Answer
 
 REQUESTS: Final = 600
@@ -42,7 +43,7 @@ class Rest:
     def __init__(self, listed: Iterable[Listed], depth_of: Callable[[Listed, int], Depth]) -> None:
         self._listed = {each.native: each for each in listed}
         self._depth_of = depth_of
-        self._asked: deque[int] = deque(maxlen=REQUESTS)
+        self._asked = Window(REQUESTS, REQUESTS_WITHIN_NS)
         self._banned_to_ns = 0
         self._routes: dict[str, Callable[[Params, int], Any]] = {
             "/v5/market/time": _time,
@@ -65,6 +66,15 @@ class Rest:
         except _Refused as refused:
             return _said(refused.code, str(refused), {}, now_ns)
 
+    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
+        """A ban is a 403 here, and says no time."""
+        if status == 418:
+            return TOO_FREQUENT
+        headers = (("Retry-After", str(retry_after_s)),) if status == 429 else ()
+        words = {429: "Too many visits!", 500: "Server error.", 503: "Service unavailable."}[status]
+        code = 10006 if status == 429 else 10016
+        return Answer(status, encode({"retCode": code, "retMsg": words, "result": {}, "retExtInfo": {}}), headers)
+
     def asks_for(self, target: str) -> str | None:
         """The stream of ours that a request is about."""
         url = urlsplit(target)
@@ -81,11 +91,10 @@ class Rest:
     def _too_many(self, now_ns: int) -> bool:
         if now_ns < self._banned_to_ns:
             return True
-        if len(self._asked) == REQUESTS and now_ns - self._asked[0] < REQUESTS_WITHIN_NS:
-            self._banned_to_ns = now_ns + BANNED_NS
-            return True
-        self._asked.append(now_ns)
-        return False
+        if self._asked.take(now_ns):
+            return False
+        self._banned_to_ns = now_ns + BANNED_NS
+        return True
 
     def _find(self, params: Params) -> Listed:
         # Unless it is said, this is about perpetual futures, of which there are none here.
@@ -133,16 +142,6 @@ class Rest:
         return {"symbol": listed.native, "category": "spot", "list": [_bar(listed, bar) for bar in reversed(page)]}
 
 
-def in_trouble(status: int, retry_after_s: int) -> Answer:
-    """A ban is a 403 here, and says no time."""
-    if status == 418:
-        return TOO_FREQUENT
-    headers = (("Retry-After", str(retry_after_s)),) if status == 429 else ()
-    words = {429: "Too many visits!", 500: "Server error.", 503: "Service unavailable."}[status]
-    code = 10006 if status == 429 else 10016
-    return Answer(status, encode({"retCode": code, "retMsg": words, "result": {}, "retExtInfo": {}}), headers)
-
-
 def _said(code: int, words: str, result: Any, now_ns: int) -> Answer:
     body = {"retCode": code, "retMsg": words, "result": result, "retExtInfo": {}, "time": now_ns // MS}
     return Answer(200, encode(body))
@@ -188,7 +187,7 @@ def _trade(listed: Listed, trade: Trade) -> Any:
         "symbol": listed.native,
         "price": listed.price(trade.price),
         "size": listed.amount(trade.lots),
-        "side": side_of(trade),
+        "side": trade.side.capitalize(),
         "time": str(trade.time_ns // MS),
         "isBlockTrade": False,
         "isRPITrade": False,

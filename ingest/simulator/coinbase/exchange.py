@@ -6,12 +6,14 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ingest.simulator.allowance import Bucket
 from ingest.simulator.bars import SECOND_NS
-from ingest.simulator.coinbase.frames import NO_TIME, Listed, at, encode
-from ingest.simulator.coinbase.rest import NO_SUCH_PATH, Rest, in_trouble
+from ingest.simulator.coinbase.frames import NO_TIME, Listed, encode
+from ingest.simulator.coinbase.rest import NO_SUCH_PATH, Rest
 from ingest.simulator.coinbase.session import Hearers, Session, Topic
 from ingest.simulator.ledger import Event, Whole
 from ingest.simulator.market import Market, Trade
+from ingest.simulator.texts import at
 from ingest.simulator.venue import CUT, Answer, Close, Frame
 
 CONNECTS_PER_SECOND: Final = 8
@@ -27,61 +29,35 @@ class Coinbase:
     maintenance = Close(CUT, "")
 
     def __init__(self, market: Market, start_ns: int) -> None:
-        self._market = market
+        self.market = market
         self._listed = {pair: Listed(pair) for pair in market.pairs}
         self.keys = frozenset(key for listed in self._listed.values() for key in listed.keys)
-        self._rest = Rest(self._listed.values())
+        self.rest = Rest(self._listed.values())
         self._hearers = Hearers(self._listed.values())
         self._tickers = {listed: listed.ticked(start_ns) for listed in self._listed.values()}
         self._sessions: dict[Session, None] = {}
-        self._connects_ns = 0
+        self._connects = Bucket(CONNECTS_AT_ONCE, SECOND_NS // CONNECTS_PER_SECOND)
         self._snapshots = 0
         self._noted: set[Listed] = set()
         self._now_ns = start_ns
         self._batch_ns = start_ns // _BATCH_NS * _BATCH_NS + _BATCH_NS
         self._events: list[Event | Whole] = []
 
-    @property
-    def refused(self) -> set[str]:
-        """The streams that cannot be subscribed to now."""
-        return self._hearers.refused
-
-    @refused.setter
-    def refused(self, keys: set[str]) -> None:
+    def refuse(self, keys: Collection[str]) -> None:
+        """None of these can be subscribed to now, and all others can."""
         self._hearers.refused = keys
 
     def admit(self, target: str, now_ns: int) -> Answer | None:
         """The root alone, eight times a second, and up to twenty at once."""
         if urlsplit(target).path not in ("", "/"):
             return Answer(404, NO_SUCH_PATH)
-        each_ns = SECOND_NS // CONNECTS_PER_SECOND
-        spent_ns = max(self._connects_ns, now_ns - CONNECTS_AT_ONCE * each_ns) + each_ns
-        if spent_ns > now_ns:
-            return in_trouble(429, 1)
-        self._connects_ns = spent_ns
-        return None
+        return None if self._connects.take(now_ns) else self.rest.in_trouble(429, 1)
 
     def connect(self, target: str) -> Session:
         """A connection to there."""
         session = Session(self._hearers, self._now_ns)
         self._sessions[session] = None
         return session
-
-    def get(self, target: str, now_ns: int) -> Answer:
-        """A REST request, answered from the market as of the last `advance`."""
-        return self._rest.get(target, now_ns)
-
-    def skip(self, by_ns: int) -> None:
-        """The crowd pauses; heartbeats go on."""
-        self._market.skip(by_ns)
-
-    def asks_for(self, target: str) -> str | None:
-        """The stream that a GET is about, if it is about one."""
-        return self._rest.asks_for(target)
-
-    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
-        """Asked too much, or broken."""
-        return in_trouble(status, retry_after_s)
 
     def notice(self) -> bytes:
         """There is none; it may say why before it cuts a connection off."""
@@ -100,14 +76,10 @@ class Coinbase:
         """There are no checksums."""
         return None
 
-    def halt(self, symbols: Collection[str]) -> None:
-        """These are halted, and no others."""
-        self._market.halt(symbols)
-
     def begin_anew(self) -> None:
         """Count all ids from lower ones: trades, and what is called a sequence."""
-        self._market.begin_anew()
-        self._rest.forget()
+        self.market.begin_anew()
+        self.rest.forget()
         self._tickers = {listed: listed.ticked(self._now_ns) for listed in self._tickers}
 
     def advance(self, until_ns: int) -> Sequence[Event | Whole]:
@@ -122,7 +94,7 @@ class Coinbase:
         return events
 
     def _run(self, until_ns: int) -> None:
-        for pair, trades, now_ns in self._market.run(until_ns):
+        for pair, trades, now_ns in self.market.run(until_ns):
             if trades:
                 self._trade(self._listed[pair], trades, now_ns)
 

@@ -4,21 +4,19 @@ https://docs.cdp.coinbase.com/exchange/websocket-feed/channels
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 from ingest.contract.keys import StreamKey
-from ingest.simulator import ledger
+from ingest.simulator import ledger, records
 from ingest.simulator.bars import INTERVALS, MONTH
 from ingest.simulator.book import Changes
-from ingest.simulator.listings import UNIT, decimal
 from ingest.simulator.market import Pair, Trade
+from ingest.simulator.texts import US, at
 from ingest.simulator.venue import Frame
 
-US: Final = 1_000
 NO_TIME: Final = "0001-01-01T00:00:00.000000Z"
 encode = msgspec.json.Encoder().encode
 
@@ -30,7 +28,6 @@ class Listed:
         listing = pair.listing
         self.pair = pair
         self.product = listing.symbol.replace("/", "-")
-        self.price_places = len(str(UNIT // listing.tick)) - 1
         self.trades = self._key("trades")
         self.ticker = self._key("ticker")
         self.book = self._key("orderbook")
@@ -48,8 +45,7 @@ class Listed:
 
     def price(self, ticks: int) -> str:
         """`61250.10`"""
-        text = decimal(ticks * self.pair.listing.tick)
-        return text[: len(text) - 8 + self.price_places] if self.price_places else text[:-9]
+        return self.pair.listing.exact_price(ticks)
 
     def amount(self, lots: int) -> str:
         """`0.00420000`"""
@@ -66,7 +62,8 @@ class Listed:
             "product_id": self.product,
             "sequence": self.sequence,
         }
-        return Frame(encode(data), (self._trade_record(trade),) if kind == "match" else ())
+        record = records.trade(self.trades, str(trade.id), trade, self, US)
+        return Frame(encode(data), (record,) if kind == "match" else ())
 
     def traded(self, trade: Trade) -> dict[str, Any]:
         """What REST says of it, too. The side is the maker's."""
@@ -110,7 +107,7 @@ class Listed:
             "best_bid_size": record.bid_amount,
             "best_ask": record.ask,
             "best_ask_size": record.ask_amount,
-            "side": "sell" if last.taker_sells else "buy",
+            "side": last.side,
             "time": at(now_ns),
             "trade_id": last.id,
             "last_size": record.last_amount,
@@ -131,17 +128,14 @@ class Listed:
 
     def noted(self) -> ledger.Whole:
         """What the ledger says of a book right after a batch."""
-        bids, asks = (tuple(self.levels(side.amounts.items())) for side in (self.pair.book.bids, self.pair.book.asks))
+        bids, asks = (self.levels(side.amounts.items()) for side in (self.pair.book.bids, self.pair.book.asks))
         s = str(self.sequence + 1)
         return ledger.Whole(key=self.book, s=s, first=s, bids=bids, asks=asks)
 
     def changed(self, changes: Changes, now_ns: int) -> Frame:
         """Of `level2_batch`: what became of the levels that changed in the last 50 ms."""
-        bids, asks = self.levels(changes.bids.items()), self.levels(changes.asks.items())
-        record = ledger.Change(
-            key=self.book, s=str(changes.last), first=str(changes.first), bids=tuple(bids), asks=tuple(asks)
-        )
-        levels = [["buy", *level] for level in bids] + [["sell", *level] for level in asks]
+        record = records.changed(ledger.Change, self.book, changes, self)
+        levels = [["buy", *level] for level in record.bids] + [["sell", *level] for level in record.asks]
         data = {"type": "l2update", "product_id": self.product, "changes": levels, "time": at(now_ns)}
         return Frame(encode(data), (record,))
 
@@ -156,26 +150,9 @@ class Listed:
         }
         return Frame(encode(data))
 
-    def levels(self, levels: Iterable[tuple[int, int]]) -> list[tuple[str, str]]:
+    def levels(self, levels: Iterable[tuple[int, int]]) -> ledger.Levels:
         """[price, size]; a size of zero removes."""
-        return [(self.price(ticks), self.amount(lots)) for ticks, lots in levels]
+        return records.levels(self, levels)
 
     def _key(self, channel: str) -> str:
         return str(StreamKey("coinbase", channel, self.pair.listing.symbol))
-
-    def _trade_record(self, trade: Trade) -> ledger.Trade:
-        return ledger.Trade(
-            key=self.trades,
-            s=str(trade.id),
-            first=str(trade.id),
-            price=self.price(trade.price),
-            amount=self.amount(trade.lots),
-            side="sell" if trade.taker_sells else "buy",
-            exchange_ns=trade.time_ns // US * US,
-        )
-
-
-def at(ns: int) -> str:
-    """`2026-11-22T08:15:30.123456Z`"""
-    seconds, rest = divmod(ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // US:06d}Z"

@@ -11,9 +11,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 from msgspec import Raw
 
+from ingest.simulator.allowance import Bucket
 from ingest.simulator.bars import INTERVALS, SECOND_NS, Bar
-from ingest.simulator.coinbase.frames import Listed, at, encode
+from ingest.simulator.coinbase.frames import Listed, encode
 from ingest.simulator.market import KEPT_TRADES
+from ingest.simulator.texts import at
 from ingest.simulator.venue import Answer
 
 CALLS_PER_SECOND: Final = 10
@@ -45,7 +47,7 @@ class Rest:
 
     def __init__(self, listed: Iterable[Listed]) -> None:
         self._listed = {each.product: each for each in listed}
-        self._spent_ns = 0
+        self._calls = Bucket(CALLS_AT_ONCE, SECOND_NS // CALLS_PER_SECOND)
         self._kept: dict[str, tuple[int, Answer]] = {}
         self._routes: dict[str | None, Callable[[Listed, Params, int], Any]] = {
             None: lambda listed, _, __: _product(listed),
@@ -58,11 +60,17 @@ class Rest:
         """The answer; 429 without a word on when to come again."""
         url = urlsplit(target)
         params = dict(parse_qsl(url.query))
+        if not self._calls.take(now_ns):
+            return _error(429, _TROUBLES[429])
         try:
-            self._count(now_ns)
             return self._answer(url.path, params, now_ns)
         except _Refused as refused:
-            return Answer(refused.status, encode({"message": str(refused)}))
+            return _error(refused.status, str(refused))
+
+    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
+        """Whatever the status says, of which the first two say when to come again."""
+        headers = (("Retry-After", str(retry_after_s)),) if status in (418, 429) else ()
+        return _error(status, _TROUBLES.get(status, "Service unavailable"), headers)
 
     def asks_for(self, target: str) -> str | None:
         """The stream of ours that a request is about."""
@@ -71,13 +79,6 @@ class Rest:
         if path is None or listed is None:
             return None
         return {"trades": listed.trades, "book": listed.book, "ticker": listed.ticker}.get(path["what"] or "")
-
-    def _count(self, now_ns: int) -> None:
-        spent_ns = max(self._spent_ns, now_ns - CALLS_AT_ONCE * SECOND_NS // CALLS_PER_SECOND)
-        spent_ns += SECOND_NS // CALLS_PER_SECOND
-        if spent_ns > now_ns:
-            raise _Refused(429, _TROUBLES[429])
-        self._spent_ns = spent_ns
 
     def _answer(self, path: str, params: Params, now_ns: int) -> Answer:
         if path == "/products":
@@ -112,10 +113,8 @@ class Rest:
         self._kept.clear()
 
 
-def in_trouble(status: int, retry_after_s: int) -> Answer:
-    """Whatever the status says, of which the first two say when to come again."""
-    headers = (("Retry-After", str(retry_after_s)),) if status in (418, 429) else ()
-    return Answer(status, encode({"message": _TROUBLES.get(status, "Service unavailable")}), headers)
+def _error(status: int, message: str, headers: Headers = ()) -> Answer:
+    return Answer(status, encode({"message": message}), headers)
 
 
 def _trades(listed: Listed, params: Params) -> Answer:

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from ingest.simulator import hearers
+from ingest.simulator.allowance import Window
 from ingest.simulator.coinbase.frames import Listed, encode
 from ingest.simulator.venue import CUT, Close, Frame
 
@@ -28,6 +29,17 @@ class Topic(NamedTuple):
     product: str
 
 
+class _Channel(msgspec.Struct):
+    name: str
+    product_ids: list[str] | None = None
+    """If there are any of its own."""
+
+
+class _Request(msgspec.Struct):
+    channels: list[str | _Channel]
+    product_ids: list[str] = []
+
+
 class _Refused(Exception):
     """The whole request."""
 
@@ -38,7 +50,7 @@ class Hearers(hearers.Hearers[Topic, "Session"]):
     def __init__(self, listed: Iterable[Listed]) -> None:
         super().__init__(self.stream)
         self.listed: Mapping[str, Listed] = {each.product: each for each in listed}
-        self.messages: deque[int] = deque(maxlen=MESSAGES_PER_SECOND)
+        self.messages = Window(MESSAGES_PER_SECOND, _SECOND_NS)
 
     def stream(self, topic: Topic) -> str:
         """Ours, that carries it; empty if none does."""
@@ -81,12 +93,10 @@ class Session:
 
     def receive(self, message: str | bytes, now_ns: int) -> Close | None:
         """A request, and its answer. Who says too much hears why, and is cut off."""
-        messages = self._hearers.messages
-        if len(messages) == MESSAGES_PER_SECOND and now_ns - messages[0] < _SECOND_NS:
+        if not self._hearers.messages.take(now_ns):
             self.outgoing.append(Frame(_TOO_FAST))
             self.ending = Close(CUT, "")
             return None
-        messages.append(now_ns)
         try:
             self._obey(message)
         except _Refused as refused:
@@ -121,25 +131,27 @@ class Session:
 
     def _topics(self, request: dict[str, Any], *, leaving: bool) -> list[Topic]:
         """All that a request names; to leave, a channel alone is enough. Raises _Refused."""
-        channels = request.get("channels")
-        if not isinstance(channels, list) or not channels:
+        if not request.get("channels"):
             raise _Refused("No channels provided")
-        everywhere = request.get("product_ids", [])
+        try:
+            asked = msgspec.convert(request, _Request)
+        except msgspec.ValidationError:
+            raise _Refused("Malformed JSON") from None
         topics: list[Topic] = []
-        for channel in channels:
-            each = {"name": channel, "product_ids": everywhere} if isinstance(channel, str) else channel
-            name, products = each.get("name"), each.get("product_ids", everywhere)
+        for each in asked.channels:
+            channel = _Channel(each) if isinstance(each, str) else each
+            products = asked.product_ids if channel.product_ids is None else channel.product_ids
             if leaving and not products:
-                products = [topic.product for topic in self.topics if topic.channel == name]
-            topics += self._of_channel(name, products, leaving=leaving)
+                products = [topic.product for topic in self.topics if topic.channel == channel.name]
+            topics += self._of_channel(channel.name, products, leaving=leaving)
         return topics
 
-    def _of_channel(self, name: object, products: Any, *, leaving: bool) -> list[Topic]:
+    def _of_channel(self, name: str, products: Iterable[str], *, leaving: bool) -> list[Topic]:
         if name in _SIGNED:
             raise _Refused("level2, level3, and full channels now require authentication.")
         if name not in CHANNELS:
             raise _Refused(f"{name} is not a valid channel")
-        topics = [Topic(str(name), str(product)) for product in products]
+        topics = [Topic(name, product) for product in products]
         if not topics and not leaving:
             raise _Refused(" is not a valid product")
         for topic in topics:

@@ -1,19 +1,20 @@
 """The Kraken dialect of a simulated market: who is told what, and when."""
 
 import re
-from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from ingest.simulator.allowance import Window
 from ingest.simulator.bars import SECOND_NS
 from ingest.simulator.book import Changes
 from ingest.simulator.kraken.depth import Depth
-from ingest.simulator.kraken.frames import MINUTES, US, Listed, at, envelope, number
-from ingest.simulator.kraken.rest import NO_SUCH_PATH, Rest, in_trouble
+from ingest.simulator.kraken.frames import MINUTES, Listed, envelope, number
+from ingest.simulator.kraken.rest import NO_SUCH_PATH, Rest
 from ingest.simulator.kraken.session import Hearers, Session, Topic
 from ingest.simulator.ledger import Event
 from ingest.simulator.market import Market, Trade
+from ingest.simulator.texts import US, at
 from ingest.simulator.venue import Answer, Close, Frame
 
 CONNECTS: Final = 150
@@ -32,37 +33,29 @@ class Kraken:
     maintenance = Close(1013, "Market data unavailable")
 
     def __init__(self, market: Market, start_ns: int) -> None:
-        self._market = market
+        self.market = market
         self._listed = {pair: Listed(pair) for pair in market.pairs}
         self.keys = frozenset(key for listed in self._listed.values() for key in listed.keys)
-        self._rest = Rest(self._listed.values())
+        self.rest = Rest(self._listed.values())
         self._hearers = Hearers(self._listed.values())
         self._depths: dict[Topic, Depth] = {}
         self._tops = {listed: listed.pair.book.top() for listed in self._listed.values()}
         self._sessions: dict[Session, None] = {}
         self._connected = 0
-        self._connects: deque[int] = deque(maxlen=CONNECTS)
+        self._connects = Window(CONNECTS, CONNECTS_WITHIN_NS)
         self._now_ns = start_ns
         self._second_ns = start_ns // SECOND_NS * SECOND_NS + SECOND_NS
         self._events: list[Event] = []
 
-    @property
-    def refused(self) -> set[str]:
-        """The streams that cannot be subscribed to now."""
-        return self._hearers.refused
-
-    @refused.setter
-    def refused(self, keys: set[str]) -> None:
+    def refuse(self, keys: Collection[str]) -> None:
+        """None of these can be subscribed to now, and all others can."""
         self._hearers.refused = keys
 
     def admit(self, target: str, now_ns: int) -> Answer | None:
         """`/v2`, at most 150 times in ten minutes, or not again for ten."""
         if urlsplit(target).path not in ("", "/", "/v2"):
             return Answer(404, NO_SUCH_PATH)
-        if len(self._connects) == CONNECTS and now_ns - self._connects[0] < CONNECTS_WITHIN_NS:
-            return in_trouble(429, CONNECTS_WITHIN_NS // SECOND_NS)
-        self._connects.append(now_ns)
-        return None
+        return None if self._connects.take(now_ns) else self.rest.in_trouble(429, CONNECTS_WITHIN_NS // SECOND_NS)
 
     def connect(self, target: str) -> Session:
         """A connection to there."""
@@ -70,22 +63,6 @@ class Kraken:
         session = Session(self._hearers, self._status("online"), self._now_ns)
         self._sessions[session] = None
         return session
-
-    def get(self, target: str, now_ns: int) -> Answer:
-        """A REST request, answered from the market as of the last `advance`."""
-        return self._rest.get(target, now_ns)
-
-    def skip(self, by_ns: int) -> None:
-        """The crowd pauses; heartbeats go on."""
-        self._market.skip(by_ns)
-
-    def asks_for(self, target: str) -> str | None:
-        """The stream that a GET is about, if it is about one."""
-        return self._rest.asks_for(target)
-
-    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
-        """Asked too much, or broken."""
-        return in_trouble(status, retry_after_s)
 
     def notice(self) -> bytes:
         """The state is said anew when it changes."""
@@ -109,13 +86,9 @@ class Kraken:
         wrong = b'"checksum":%d' % ((int(found[1]) + 1) % (1 << 32))
         return frame.text[: found.start()] + wrong + frame.text[found.end() :]
 
-    def halt(self, symbols: Collection[str]) -> None:
-        """These are halted, and no others."""
-        self._market.halt(symbols)
-
     def begin_anew(self) -> None:
         """Count all ids from lower ones: of trades, for books have none."""
-        self._market.begin_anew()
+        self.market.begin_anew()
 
     def advance(self, until_ns: int) -> Sequence[Event]:
         """All that happens until then. Who has subscribed gets a snapshot at the end of it, and then all changes."""
@@ -133,7 +106,7 @@ class Kraken:
         return events
 
     def _run(self, until_ns: int) -> None:
-        for pair, trades, now_ns in self._market.run(until_ns):
+        for pair, trades, now_ns in self.market.run(until_ns):
             listed = self._listed[pair]
             if changes := pair.book.drain():
                 self._change(listed, changes, now_ns)
@@ -259,7 +232,7 @@ def _instrument(listed: Listed) -> dict[str, Any]:
         "status": "online",
         "qty_precision": 8,
         "qty_increment": number("1e-08"),
-        "price_precision": listed.price_precision,
+        "price_precision": listing.price_places,
         "price_increment": number(listed.price(1)),
         "cost_precision": 5,
         "cost_min": "0.5",

@@ -5,21 +5,20 @@ https://docs.kraken.com/api/docs/websocket-v2/trade
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, structs
 
 from ingest.contract.keys import StreamKey
-from ingest.simulator import ledger
+from ingest.simulator import ledger, records
 from ingest.simulator.bars import INTERVALS, Bar
 from ingest.simulator.book import Changes
 from ingest.simulator.listings import UNIT, decimal
 from ingest.simulator.market import Pair, Trade
+from ingest.simulator.texts import US, at
 from ingest.simulator.venue import Frame
 
-US: Final = 1_000
 MINUTE_NS: Final = 60_000_000_000
 MINUTES: Final = {
     interval: INTERVALS[interval] // MINUTE_NS for interval in ("1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w")
@@ -44,7 +43,6 @@ class Listed:
         self.base, self.quote = (_LEGACY.get(currency, currency) for currency in (listing.base, listing.quote))
         legacy = {listing.base, listing.quote} <= _LEGACY.keys()
         self.rest_name = self.base + self.quote if legacy else self.altname
-        self.price_precision = len(str(UNIT // listing.tick)) - 1
         self.trades = self.key("trades")
         self.ticker = self.key("ticker")
         self.book = self.key("orderbook")
@@ -61,7 +59,7 @@ class Listed:
 
     def price(self, ticks: int) -> str:
         """`61250.1`"""
-        return self._cut(decimal(ticks * self.pair.listing.tick))
+        return self.pair.listing.exact_price(ticks)
 
     def amount(self, lots: int) -> str:
         """`0.00420000`"""
@@ -74,8 +72,8 @@ class Listed:
     def traded(self, kind: str, trades: Sequence[Trade]) -> Frame:
         """Of `trade`: all of one taker's order in one frame. Those of a snapshot have been told before, or never."""
         data = [self._trade(trade) for trade in trades]
-        records = tuple([self._trade_record(trade) for trade in trades]) if kind == "update" else ()
-        return Frame(envelope("trade", kind, data), records)
+        told = [records.trade(self.trades, str(each.id), each, self, US) for each in trades if kind == "update"]
+        return Frame(envelope("trade", kind, data), tuple(told))
 
     def ticked(self, kind: str, now_ns: int) -> Frame:
         """Of `ticker`: the best prices, and the rolling 24 hours."""
@@ -131,29 +129,12 @@ class Listed:
 
     def candle_record(self, interval: str, bar: Bar, now_ns: int | None) -> ledger.Candle:
         """The same in the ledger; closed if it is of no moment."""
-        s = f"{bar.open_ns}.{'closed' if now_ns is None else now_ns // US * US}"
-        return ledger.Candle(
-            key=self.candles[interval],
-            s=s,
-            first=s,
-            open_ns=bar.open_ns,
-            open=self.price(bar.open),
-            high=self.price(bar.high),
-            low=self.price(bar.low),
-            close=self.price(bar.close),
-            volume=self.amount(bar.lots) if bar.trades else "0",
-            closed=now_ns is None,
-        )
+        record = records.candle(self.candles[interval], "closed" if now_ns is None else now_ns // US * US, bar, self)
+        return record if bar.trades else structs.replace(record, volume="0")
 
     def change(self, changes: Changes) -> ledger.Change:
         """All levels that changed, however deep, for the ledger."""
-        return ledger.Change(
-            key=self.book,
-            s=str(changes.last),
-            first=str(changes.first),
-            bids=self._texts(changes.bids.items()),
-            asks=self._texts(changes.asks.items()),
-        )
+        return records.changed(ledger.Change, self.book, changes, self)
 
     def booked(
         self,
@@ -176,34 +157,16 @@ class Listed:
     def _levels(self, levels: Iterable[tuple[int, int]]) -> list[dict[str, Raw]]:
         return [{"price": number(self.price(ticks)), "qty": number(self.amount(lots))} for ticks, lots in levels]
 
-    def _texts(self, levels: Iterable[tuple[int, int]]) -> ledger.Levels:
-        return tuple([(self.price(ticks), self.amount(lots)) for ticks, lots in levels])
-
     def _trade(self, trade: Trade) -> dict[str, Any]:
         return {
             "symbol": self.symbol,
-            "side": "sell" if trade.taker_sells else "buy",
+            "side": trade.side,
             "price": number(self.price(trade.price)),
             "qty": number(self.amount(trade.lots)),
             "ord_type": "market",
             "trade_id": trade.id,
             "timestamp": at(trade.time_ns),
         }
-
-    def _trade_record(self, trade: Trade) -> ledger.Trade:
-        return ledger.Trade(
-            key=self.trades,
-            s=str(trade.id),
-            first=str(trade.id),
-            price=self.price(trade.price),
-            amount=self.amount(trade.lots),
-            side="sell" if trade.taker_sells else "buy",
-            exchange_ns=trade.time_ns // US * US,
-        )
-
-    def _cut(self, text: str) -> str:
-        """A text of eight places to the places of a price."""
-        return text[: len(text) - 8 + self.price_precision] if self.price_precision else text[:-9]
 
 
 def envelope(channel: str, kind: str, data: object, **more: object) -> bytes:
@@ -215,9 +178,3 @@ def number(text: str | None) -> Raw:
     """With its digits as they are."""
     assert text is not None
     return Raw(text.encode())
-
-
-def at(ns: int) -> str:
-    """`2026-11-22T08:15:30.123456Z`"""
-    seconds, rest = divmod(ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest // US:06d}Z"

@@ -9,9 +9,11 @@ from itertools import takewhile
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+from ingest.simulator.allowance import Bucket
 from ingest.simulator.bars import SECOND_NS, Bar
-from ingest.simulator.kraken.frames import MINUTES, US, Listed, encode, number
+from ingest.simulator.kraken.frames import MINUTES, Listed, encode, number
 from ingest.simulator.market import KEPT_TRADES, Trade
+from ingest.simulator.texts import US
 from ingest.simulator.venue import Answer
 
 CALLS_AT_ONCE: Final = 15
@@ -36,7 +38,7 @@ class Rest:
         self._pairs = tuple(listed)
         for each in self._pairs:
             self._listed |= dict.fromkeys((each.altname, each.rest_name, each.wsname, each.symbol), each)
-        self._free_ns: dict[str, int] = {}
+        self._counters: dict[str, Bucket] = {}
         self._routes: dict[str, Callable[[Params, int], Any]] = {
             "/0/public/Time": _time,
             "/0/public/AssetPairs": self._asset_pairs,
@@ -58,6 +60,11 @@ class Rest:
         except _Refused as refused:
             return Answer(200, encode({"error": [str(refused)]}))
 
+    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
+        """Whatever the status says, of which the first two say when to come again."""
+        headers = (("Retry-After", str(retry_after_s)),) if status in (418, 429) else ()
+        return Answer(status, encode({"error": [_TROUBLES[status]]}), headers)
+
     def asks_for(self, target: str) -> str | None:
         """The stream of ours that a request is about."""
         url = urlsplit(target)
@@ -76,10 +83,8 @@ class Rest:
         """Trades and OHLC are counted by pair, all else together."""
         own = path.rpartition("/")[2] in ("Trades", "OHLC")
         counter = f"{path} {params.get('pair')}" if own else ""
-        free_ns = max(self._free_ns.get(counter, 0), now_ns - CALLS_AT_ONCE * SECOND_NS)
-        if free_ns + SECOND_NS > now_ns:
+        if not self._counters.setdefault(counter, Bucket(CALLS_AT_ONCE, SECOND_NS)).take(now_ns):
             raise _Refused(_TOO_MANY)
-        self._free_ns[counter] = free_ns + SECOND_NS
 
     def _find(self, params: Params) -> Listed:
         listed = self._listed.get(params.get("pair", ""))
@@ -110,7 +115,7 @@ class Rest:
         trades = listed.pair.trades(None, KEPT_TRADES)
         newer = [trade for trade in trades if trade.time_ns > since]
         page = newer[:count] if "since" in params else newer[-count:]
-        if len(page) < len(newer) and "since" in params and newer[len(page)].time_ns == page[-1].time_ns:
+        if page and len(page) < len(newer) and "since" in params and newer[len(page)].time_ns == page[-1].time_ns:
             whole = [trade for trade in page if trade.time_ns < page[-1].time_ns]
             page = whole or [*takewhile(lambda trade: trade.time_ns == newer[0].time_ns, newer)]
         last = page[-1].time_ns if page else max(since, 0)
@@ -126,12 +131,6 @@ class Rest:
         rows = [_bar(listed, bar) for bar in bars if bar.open_ns // SECOND_NS >= since]
         last = bars[-2].open_ns if len(bars) > 1 else 0
         return {listed.rest_name: rows, "last": last // SECOND_NS}
-
-
-def in_trouble(status: int, retry_after_s: int) -> Answer:
-    """Whatever the status says, of which the first two say when to come again."""
-    headers = (("Retry-After", str(retry_after_s)),) if status in (418, 429) else ()
-    return Answer(status, encode({"error": [_TROUBLES[status]]}), headers)
 
 
 def _time(_: Params, now_ns: int) -> Any:
@@ -162,7 +161,7 @@ def _pair(listed: Listed, *, display: bool) -> Any:
         "base": listing.base if display else listed.base,
         "aclass_quote": "currency",
         "quote": listing.quote if display else listed.quote,
-        "pair_decimals": listed.price_precision,
+        "pair_decimals": listing.price_places,
         "cost_decimals": 5,
         "lot_decimals": 8,
         "lot_multiplier": 1,

@@ -7,7 +7,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from ingest.simulator import hearers
-from ingest.simulator.kraken.frames import MINUTES, Listed, at, encode
+from ingest.simulator.allowance import Window
+from ingest.simulator.kraken.frames import MINUTES, Listed, encode
+from ingest.simulator.texts import at
 from ingest.simulator.venue import Close, Frame
 
 MESSAGES_PER_SECOND: Final = 20
@@ -59,7 +61,7 @@ class Session:
         self.unwhole: set[Topic] = set()
         """What it wants to hear of from now on, without what is known already."""
         self._hearers = known
-        self._heard: deque[int] = deque(maxlen=MESSAGES_PER_SECOND)
+        self._heard = Window(MESSAGES_PER_SECOND, _SECOND_NS)
         self._heard_ns = self._said_ns = now_ns
 
     def leave(self) -> None:
@@ -85,11 +87,8 @@ class Session:
     def receive(self, message: str | bytes, now_ns: int) -> Close | None:
         """A request; its answers go out at once. What comes too fast is dropped, and that is said."""
         self._heard_ns = now_ns
-        hasty = len(self._heard) == MESSAGES_PER_SECOND and now_ns - self._heard[0] < _SECOND_NS
-        if not hasty:
-            self._heard.append(now_ns)
         times = {"time_in": at(now_ns), "time_out": at(now_ns)}
-        for answer in [_error("Exceeded msg rate")] if hasty else self._answers(message):
+        for answer in self._answers(message) if self._heard.take(now_ns) else [_error("Exceeded msg rate")]:
             self.say(Frame(encode({**answer, **times})), now_ns)
         return None
 
@@ -114,7 +113,7 @@ class Session:
         return [{**change(topic, told), "method": method, **known} for topic in topics]
 
     def _subscribe(self, topic: Topic, told: dict[str, Any]) -> dict[str, Any]:
-        if topic.symbol and topic.symbol not in self._hearers.listed:
+        if topic.channel != "instrument" and topic.symbol not in self._hearers.listed:
             return _error(f"Currency pair not supported {topic.symbol}", symbol=topic.symbol)
         if self._hearers.stream(topic) in self._hearers.refused:
             return _error("EService:Unavailable", symbol=topic.symbol)

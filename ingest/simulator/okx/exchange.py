@@ -1,6 +1,5 @@
 """The OKX dialect of a simulated market: who is told what, and when."""
 
-from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -8,13 +7,15 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
+from ingest.simulator.allowance import Window
 from ingest.simulator.bars import SECOND_NS, Bar
 from ingest.simulator.book import Changes, Top
 from ingest.simulator.ledger import Event
 from ingest.simulator.market import Market, Trade
-from ingest.simulator.okx.frames import BARS, MS, Listed, encode
-from ingest.simulator.okx.rest import NO_SUCH_PATH, Rest, in_trouble
+from ingest.simulator.okx.frames import BARS, Listed, encode
+from ingest.simulator.okx.rest import NO_SUCH_PATH, Rest
 from ingest.simulator.okx.session import BUSINESS, PUBLIC, Hearers, Session, Topic
+from ingest.simulator.texts import MS
 from ingest.simulator.venue import Answer, Close, Frame
 
 CONNECTS: Final = 3
@@ -52,10 +53,10 @@ class Okx:
     maintenance = Close(4006, "Abnormal disconnection")
 
     def __init__(self, market: Market, start_ns: int) -> None:
-        self._market = market
+        self.market = market
         self._listed = {pair: Listed(pair) for pair in market.pairs}
         self.keys = frozenset(key for listed in self._listed.values() for key in listed.streams.values())
-        self._rest = Rest(self._listed.values())
+        self.rest = Rest(self._listed.values())
         self._hearers = Hearers(self._listed.values())
         self._told = {
             listed: _Told(pair.book.update_id, start_ns, pair.book.top(), pair.last.id)
@@ -64,28 +65,20 @@ class Okx:
         self._sessions: dict[Session, None] = {}
         self._closing: list[tuple[int, Session]] = []
         self._connected = 0
-        self._connects: deque[int] = deque(maxlen=CONNECTS)
+        self._connects = Window(CONNECTS, SECOND_NS)
         self._now_ns = start_ns
         self._tick_ns = start_ns // _TICK_NS * _TICK_NS + _TICK_NS
         self._events: list[Event] = []
 
-    @property
-    def refused(self) -> set[str]:
-        """The streams that cannot be subscribed to now."""
-        return self._hearers.refused
-
-    @refused.setter
-    def refused(self, keys: set[str]) -> None:
+    def refuse(self, keys: Collection[str]) -> None:
+        """None of these can be subscribed to now, and all others can."""
         self._hearers.refused = keys
 
     def admit(self, target: str, now_ns: int) -> Answer | None:
         """Either of the two paths, at most three times a second."""
         if urlsplit(target).path not in (PUBLIC, BUSINESS):
             return Answer(404, NO_SUCH_PATH)
-        if len(self._connects) == CONNECTS and now_ns - self._connects[0] < SECOND_NS:
-            return in_trouble(429, 1)
-        self._connects.append(now_ns)
-        return None
+        return None if self._connects.take(now_ns) else self.rest.in_trouble(429, 1)
 
     def connect(self, target: str) -> Session:
         """A connection to there."""
@@ -93,22 +86,6 @@ class Okx:
         session = Session(self._hearers, urlsplit(target).path, f"{self._connected:08x}", self._now_ns)
         self._sessions[session] = None
         return session
-
-    def get(self, target: str, now_ns: int) -> Answer:
-        """A REST request, answered from the market as of the last `advance`."""
-        return self._rest.get(target, now_ns)
-
-    def skip(self, by_ns: int) -> None:
-        """The crowd pauses."""
-        self._market.skip(by_ns)
-
-    def asks_for(self, target: str) -> str | None:
-        """The stream that a GET is about, if it is about one."""
-        return self._rest.asks_for(target)
-
-    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
-        """Asked too much, or broken."""
-        return in_trouble(status, retry_after_s)
 
     def notice(self) -> bytes:
         """A service upgrade: the connections that there are will be closed a minute after it."""
@@ -130,13 +107,9 @@ class Okx:
         """There are no checksums."""
         return None
 
-    def halt(self, symbols: Collection[str]) -> None:
-        """These are halted, and no others."""
-        self._market.halt(symbols)
-
     def begin_anew(self) -> None:
         """Count all ids from lower ones. The next update of a book still names the one before it."""
-        self._market.begin_anew()
+        self.market.begin_anew()
         for told in self._told.values():
             told.trade_id = -1
 
@@ -152,7 +125,7 @@ class Okx:
         return events
 
     def _run(self, until_ns: int) -> None:
-        for pair, trades, now_ns in self._market.run(until_ns):
+        for pair, trades, now_ns in self.market.run(until_ns):
             listed = self._listed[pair]
             for trade in trades if listed.trades in self._hearers.followed else ():
                 self._trade(listed, trade, now_ns)

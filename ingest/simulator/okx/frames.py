@@ -9,11 +9,12 @@ from typing import Any, Final
 import msgspec
 
 from ingest.contract.keys import StreamKey
-from ingest.simulator import ledger
+from ingest.simulator import ledger, records
 from ingest.simulator.bars import Bar
 from ingest.simulator.book import Changes
 from ingest.simulator.listings import decimal
 from ingest.simulator.market import Pair, Trade
+from ingest.simulator.texts import MS, short
 from ingest.simulator.venue import Frame
 
 
@@ -23,7 +24,6 @@ def _ours(bar: str) -> str:
     return bar if bar == "1M" else bar.lower()
 
 
-MS: Final = 1_000_000
 DEPTH: Final = 400
 """Levels a side that a book has; the market is not as deep, so that none ever falls out of range."""
 _BARS: Final = "1s 1m 3m 5m 15m 30m 1H 2H 4H 6Hutc 12Hutc 1Dutc 3Dutc 1Wutc 1Mutc"
@@ -66,24 +66,15 @@ class Listed:
             "tradeId": str(trade.id),
             "px": self.price(trade.price),
             "sz": self.amount(trade.lots),
-            "side": "sell" if trade.taker_sells else "buy",
+            "side": trade.side,
             "source": "0",
             "ts": str(trade.time_ns // MS),
         }
 
     def traded(self, trade: Trade) -> Frame:
         """Of `trades-all`: each match by itself."""
-        data = self.trade(trade)
-        record = ledger.Trade(
-            key=self.trades,
-            s=data["tradeId"],
-            first=data["tradeId"],
-            price=data["px"],
-            amount=data["sz"],
-            side=data["side"],
-            exchange_ns=trade.time_ns // MS * MS,
-        )
-        return Frame(self._said("trades-all", [data]), (record,))
+        record = records.trade(self.trades, str(trade.id), trade, self, MS)
+        return Frame(self._said("trades-all", [self.trade(trade)]), (record,))
 
     def ticked(self, now_ns: int) -> Frame:
         """Of `tickers`: the best prices, and the rolling 24 hours."""
@@ -134,19 +125,7 @@ class Listed:
     def grown(self, interval: str, bar: Bar, *, closed: bool) -> Frame:
         """Of a candle's channel. It bears no time: how far it has grown tells one state from another."""
         row = self.candle(bar, closed=closed)
-        s = f"{bar.open_ns}.{'closed' if closed else _mark(row[5])}"
-        record = ledger.Candle(
-            key=self.candles[interval],
-            s=s,
-            first=s,
-            open_ns=bar.open_ns,
-            open=row[1],
-            high=row[2],
-            low=row[3],
-            close=row[4],
-            volume=row[5],
-            closed=closed,
-        )
+        record = records.candle(self.candles[interval], "closed" if closed else _mark(row[5]), bar, self)
         return Frame(self._said(f"candle{BARS[interval]}", [row]), (record,))
 
     def book_data(self, now_ns: int) -> dict[str, Any]:
@@ -162,11 +141,7 @@ class Listed:
 
     def changed(self, changes: Changes, previous_id: int, now_ns: int) -> Frame:
         """Of `books`: what is new since the update before, which it names."""
-        bids, asks = (
-            tuple([(self.price(ticks), self.amount(lots)) for ticks, lots in side.items()])
-            for side in (changes.bids, changes.asks)
-        )
-        record = ledger.Delta(key=self.book, s=str(changes.last), first=str(changes.first), bids=bids, asks=asks)
+        record = records.changed(ledger.Delta, self.book, changes, self)
         rows = {"asks": self._rows(changes.asks.items()), "bids": self._rows(changes.bids.items())}
         ids = {"prevSeqId": previous_id, "seqId": changes.last}
         return Frame(self._booked("update", {**rows, "ts": str(now_ns // MS), **ids}), (record,))
@@ -195,11 +170,6 @@ class Listed:
 
     def _key(self, channel: str) -> str:
         return str(StreamKey("okx", channel, self.pair.listing.symbol))
-
-
-def short(number: str) -> str:
-    """Without zeros that say nothing."""
-    return number.rstrip("0").rstrip(".")
 
 
 def step(units: int) -> str:

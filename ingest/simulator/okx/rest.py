@@ -4,14 +4,15 @@ https://www.okx.com/docs-v5/en/#order-book-trading-market-data-get-trades-histor
 """
 
 import re
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+from ingest.simulator.allowance import Window
 from ingest.simulator.bars import SECOND_NS, Bar
 from ingest.simulator.market import KEPT_TRADES
-from ingest.simulator.okx.frames import BARS, MS, Listed, encode, step
+from ingest.simulator.okx.frames import BARS, Listed, encode, step
+from ingest.simulator.texts import MS
 from ingest.simulator.venue import Answer
 
 NO_SUCH_PATH: Final = b'{"code":"50000","msg":"no such path","data":[]}'
@@ -36,8 +37,7 @@ class _Refused(Exception):
 
 class _Route(NamedTuple):
     answer: Callable[[Params, int], list[Any]]
-    at_most: int
-    """Requests in two seconds."""
+    allowed: Window
 
 
 class Rest:
@@ -46,14 +46,13 @@ class Rest:
     def __init__(self, listed: Iterable[Listed]) -> None:
         self._listed = {each.native: each for each in listed}
         self._bars = {bar: interval for interval, bar in BARS.items()}
-        self._asked: dict[str, deque[int]] = {}
         self._routes: dict[str, _Route] = {
-            "/api/v5/public/time": _Route(lambda _, now_ns: [{"ts": str(now_ns // MS)}], 10),
-            "/api/v5/public/instruments": _Route(self._instruments, 20),
-            "/api/v5/market/books": _Route(self._books, 40),
-            "/api/v5/market/history-trades": _Route(self._history_trades, 20),
-            "/api/v5/market/candles": _Route(self._candles, 40),
-            "/api/v5/market/history-candles": _Route(self._history_candles, 20),
+            "/api/v5/public/time": _Route(lambda _, now_ns: [{"ts": str(now_ns // MS)}], Window(10, _WITHIN_NS)),
+            "/api/v5/public/instruments": _Route(self._instruments, Window(20, _WITHIN_NS)),
+            "/api/v5/market/books": _Route(self._books, Window(40, _WITHIN_NS)),
+            "/api/v5/market/history-trades": _Route(self._history_trades, Window(20, _WITHIN_NS)),
+            "/api/v5/market/candles": _Route(self._candles, Window(40, _WITHIN_NS)),
+            "/api/v5/market/history-candles": _Route(self._history_candles, Window(20, _WITHIN_NS)),
         }
 
     def get(self, target: str, now_ns: int) -> Answer:
@@ -62,14 +61,17 @@ class Rest:
         route = self._routes.get(url.path)
         if route is None:
             return Answer(404, NO_SUCH_PATH)
-        asked = self._asked.setdefault(url.path, deque(maxlen=route.at_most))
-        if len(asked) == route.at_most and now_ns - asked[0] < _WITHIN_NS:
-            return in_trouble(429, 2)
-        asked.append(now_ns)
+        if not route.allowed.take(now_ns):
+            return self.in_trouble(429, 2)
         try:
             return Answer(200, _body("0", "", route.answer(dict(parse_qsl(url.query)), now_ns)))
         except _Refused as refused:
             return Answer(200, refused.body)
+
+    def in_trouble(self, status: int, retry_after_s: int) -> Answer:
+        """Whatever the status says, of which the first two say when to come again."""
+        headers = (("Retry-After", str(retry_after_s)),) if status in (418, 429) else ()
+        return Answer(status, _body(*_TROUBLES[status]), headers)
 
     def asks_for(self, target: str) -> str | None:
         """The stream of ours that a request is about."""
@@ -127,12 +129,6 @@ class Rest:
         known = [*known, (bars.current(interval), False)][-recent:]
         rows = [listed.candle(bar, closed=closed) for bar, closed in known if before < bar.open_ns // MS < after]
         return rows[: -most - 1 : -1]
-
-
-def in_trouble(status: int, retry_after_s: int) -> Answer:
-    """Whatever the status says, of which the first two say when to come again."""
-    headers = (("Retry-After", str(retry_after_s)),) if status in (418, 429) else ()
-    return Answer(status, _body(*_TROUBLES[status]), headers)
 
 
 def _body(code: str, words: str, data: list[Any] | None = None) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from ingest.simulator import hearers
+from ingest.simulator.allowance import Window
 from ingest.simulator.okx.frames import Listed, encode
 from ingest.simulator.venue import Close, Frame
 
@@ -67,7 +68,7 @@ class Session:
         self._hearers = known
         self._path = path
         self._name = name
-        self._requests: deque[int] = deque(maxlen=REQUESTS_AN_HOUR)
+        self._requests = Window(REQUESTS_AN_HOUR, _HOUR_NS)
         self._lively_ns = now_ns
 
     def leave(self) -> None:
@@ -111,9 +112,8 @@ class Session:
         op, topics = request.get("op"), _topics(request.get("args"))
         if op not in ("subscribe", "unsubscribe") or topics is None or known.keys() != request.keys() & {"id"}:
             return [_error(known, "60012", f"Invalid request: {text}")]
-        if len(self._requests) == REQUESTS_AN_HOUR and now_ns - self._requests[0] < _HOUR_NS:
+        if not self._requests.take(now_ns):
             return [_error(known, "60014", "Requests too frequent")]
-        self._requests.append(now_ns)
         change = self._subscribe if op == "subscribe" else self._unsubscribe
         return [{**known, **change(topic, now_ns)} for topic in topics]
 

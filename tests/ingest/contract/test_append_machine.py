@@ -9,18 +9,15 @@ from redis.exceptions import ResponseError
 from ingest.contract.append import appended, batch
 from ingest.contract.events import Event, Gap
 from tests.ingest.contract.model import Early, Server
-from tests.ingest.contract.test_append import (
+from tests.ingest.contract.said import (
     BOOK,
     CANDLES,
     OPAQUE,
     TICKER,
     TRADES,
-    Script,
     candle,
     delta,
-    expected,
     gap,
-    left,
     opaque,
     session,
     silence,
@@ -30,6 +27,7 @@ from tests.ingest.contract.test_append import (
     ticker,
     trade,
 )
+from tests.ingest.contract.script import Script, expected, left
 
 KINDS = {TRADES: 3, BOOK: 5, TICKER: 4, CANDLES: 2, OPAQUE: 2}
 """How many ways there are to say something of each stream."""

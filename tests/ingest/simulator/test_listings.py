@@ -1,7 +1,8 @@
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.simulator.listings import _KNOWN, UNIT, decimal, listing
+from ingest.simulator.listings import _KNOWN, UNIT, Listing, decimal, listing
 
 
 def test_numbers_are_written_with_eight_places():
@@ -19,3 +20,8 @@ def test_a_tick_times_a_lot_is_never_rounded(symbol: str):
 
 def test_an_unknown_symbol_is_listed_alike_every_time():
     assert listing("NEW/COIN") == listing("NEW/COIN") != listing("OTHER/COIN")
+
+
+@pytest.mark.parametrize(("tick", "said"), [(UNIT // 100, "1.23"), (UNIT, "123"), (1, "0.00000123")])
+def test_an_exact_price_has_the_places_of_a_tick(tick: int, said: str):
+    assert Listing("BTC/USDT", tick, 1, 1, 1).exact_price(123) == said

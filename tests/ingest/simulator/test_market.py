@@ -127,6 +127,7 @@ def test_old_trades_are_let_go_of():
         newest[-3:],
         newest[5:7],
     )
+    assert pair.trades(10**20, 2) == []
 
 
 def test_a_market_without_a_crowd_is_still():

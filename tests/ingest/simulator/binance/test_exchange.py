@@ -33,7 +33,7 @@ def heard(session: Session) -> list[dict[str, Any]]:
 
 
 def rest(exchange: Binance, target: str) -> Any:
-    return json.loads(exchange.get(target, START_NS).body)
+    return json.loads(exchange.rest.get(target, START_NS).body)
 
 
 def hear(*names: str, seconds: float = 10, rate: int = 200) -> tuple[list[dict[str, Any]], list[Record], Binance]:

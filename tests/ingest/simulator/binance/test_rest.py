@@ -23,7 +23,7 @@ def exchange() -> Binance:
 
 
 def get(exchange: Binance, target: str) -> Any:
-    answer = exchange.get(target, START_NS + 40 * SECOND_NS)
+    answer = exchange.rest.get(target, START_NS + 40 * SECOND_NS)
     assert answer.status == 200
     return json.loads(answer.body)
 
@@ -104,12 +104,12 @@ def test_klines_are_taken_from_the_end_that_is_named(exchange: Binance):
     ],
 )
 def test_a_bad_request_is_told_what_is_wrong(exchange: Binance, target: str, status: int, code: int):
-    answer = exchange.get(f"/api/v3/{target}", START_NS)
+    answer = exchange.rest.get(f"/api/v3/{target}", START_NS)
     assert (answer.status, json.loads(answer.body)["code"]) == (status, code)
 
 
 def test_an_invalid_symbol_is_answered_in_binances_own_words(exchange: Binance):
-    assert exchange.get("/api/v3/depth?symbol=NOSUCH", START_NS) == Answer(
+    assert exchange.rest.get("/api/v3/depth?symbol=NOSUCH", START_NS) == Answer(
         400, b'{"code":-1121,"msg":"Invalid symbol."}'
     )
 
@@ -128,14 +128,14 @@ def test_an_invalid_symbol_is_answered_in_binances_own_words(exchange: Binance):
     ],
 )
 def test_each_request_has_its_weight(exchange: Binance, target: str, weight: int):
-    answers = [exchange.get(f"/api/v3/{target}", START_NS) for _ in range(2)]
+    answers = [exchange.rest.get(f"/api/v3/{target}", START_NS) for _ in range(2)]
     assert [dict(answer.headers)["X-MBX-USED-WEIGHT-1M"] for answer in answers] == [str(weight), str(2 * weight)]
 
 
 def test_6000_a_minute_are_allowed(exchange: Binance):
     begun = START_NS + 15 * SECOND_NS + 1  # 15 s before the minute ends
-    answers = [exchange.get("/api/v3/depth?symbol=BTCUSDT&limit=5000", begun) for _ in range(25)]
-    later = exchange.get("/api/v3/ping", begun + 15 * SECOND_NS)
+    answers = [exchange.rest.get("/api/v3/depth?symbol=BTCUSDT&limit=5000", begun) for _ in range(25)]
+    later = exchange.rest.get("/api/v3/ping", begun + 15 * SECOND_NS)
     assert [answer.status for answer in answers] == [200] * 24 + [429]
     assert answers[24].headers == (("X-MBX-USED-WEIGHT-1M", "6250"), ("Retry-After", "15"))
     assert (later.status, later.headers) == (200, (("X-MBX-USED-WEIGHT-1M", "1"),))

@@ -100,7 +100,8 @@ def test_candles_grow_and_say_when_they_close():
     assert [(c["start"] * 10**6, c["open"], c["volume"], c["confirm"]) for c in candles] == [
         (record.open_ns, record.open, record.volume, record.closed) for record in records
     ]
-    rows = json.loads(live.get("/v5/market/kline?category=spot&symbol=BTCUSDT&interval=1", START_NS).body)["result"]
+    answer = live.rest.get("/v5/market/kline?category=spot&symbol=BTCUSDT&interval=1", START_NS)
+    rows = json.loads(answer.body)["result"]
     closed = [
         [str(c["start"]), c["open"], c["high"], c["low"], c["close"], c["volume"]] for c in candles if c["confirm"]
     ]

@@ -23,7 +23,7 @@ def exchange() -> Bybit:
 
 
 def get(exchange: Bybit, target: str) -> Any:
-    answer = json.loads(exchange.get(f"/v5/market/{target}", NOW_NS).body)
+    answer = json.loads(exchange.rest.get(f"/v5/market/{target}", NOW_NS).body)
     assert (answer["retCode"], answer["retMsg"], answer["time"]) == (0, "OK", NOW_NS // 10**6)
     return answer["result"]
 
@@ -81,13 +81,13 @@ def test_candles_come_newest_first(exchange: Bybit):
     ],
 )
 def test_a_bad_request_is_told_so_with_status_200(exchange: Bybit, target: str, code: int):
-    answer = exchange.get(f"/v5/market/{target}", NOW_NS)
+    answer = exchange.rest.get(f"/v5/market/{target}", NOW_NS)
     assert (answer.status, json.loads(answer.body)["retCode"]) == (200, code)
 
 
 def test_600_requests_in_five_seconds_are_allowed_and_one_more_bans_for_ten_minutes(exchange: Bybit):
-    answers = [exchange.get("/v5/market/time", NOW_NS + i) for i in range(601)]
-    later = [exchange.get("/v5/market/time", NOW_NS + s * SECOND_NS).status for s in (599, 601)]
+    answers = [exchange.rest.get("/v5/market/time", NOW_NS + i) for i in range(601)]
+    later = [exchange.rest.get("/v5/market/time", NOW_NS + s * SECOND_NS).status for s in (599, 601)]
     assert ([answer.status for answer in answers], answers[600], later) == (
         [200] * 600 + [403],
         Answer(403, b"403, access too frequent"),
@@ -96,12 +96,12 @@ def test_600_requests_in_five_seconds_are_allowed_and_one_more_bans_for_ten_minu
 
 
 def test_there_is_nothing_elsewhere(exchange: Bybit):
-    assert exchange.get("/v5/market/nothing", NOW_NS).status == 404
+    assert exchange.rest.get("/v5/market/nothing", NOW_NS).status == 404
 
 
 def test_which_stream_a_request_is_about(exchange: Bybit):
     targets = ("orderbook?", "recent-trade?", "kline?interval=60&", "time?")
-    assert [exchange.asks_for(f"/v5/market/{target}symbol=BTCUSDT") for target in targets] == [
+    assert [exchange.rest.asks_for(f"/v5/market/{target}symbol=BTCUSDT") for target in targets] == [
         "md:{bybit}:orderbook:BTC-USDT",
         "md:{bybit}:trades:BTC-USDT",
         "md:{bybit}:candles-1h:BTC-USDT",

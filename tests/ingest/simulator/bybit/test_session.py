@@ -108,9 +108,9 @@ def test_who_does_not_ping_is_cut_without_a_word():
 def test_a_stream_that_is_refused_refuses_its_topics_until_it_is_not():
     live = exchange()
     session = live.connect("/v5/public/spot")
-    live.refused = {"md:{bybit}:orderbook:BTC-USDT"}
+    live.refuse({"md:{bybit}:orderbook:BTC-USDT"})
     first = ask(session, op="subscribe", args=["tickers.BTCUSDT", "orderbook.1000.BTCUSDT"])
-    live.refused = set()
+    live.refuse(())
     second = ask(session, op="subscribe", args=["tickers.BTCUSDT", "orderbook.1000.BTCUSDT"])
     assert (first["ret_msg"], second["success"]) == ("Invalid symbol :[orderbook.1000.BTCUSDT]", True)
 

@@ -23,7 +23,7 @@ def exchange(seconds: int = 200, rate: int = 20) -> Coinbase:
 
 
 def got(live: Coinbase, target: str, at_s: float = 200) -> Any:
-    answer = live.get(target, START_NS + int(at_s * SECOND))
+    answer = live.rest.get(target, START_NS + int(at_s * SECOND))
     return answer.status, json.loads(answer.body)
 
 
@@ -38,14 +38,14 @@ def ids(live: Coinbase, target: str, at_s: float = 200) -> list[int]:
 
 
 def newest(live: Coinbase) -> int:
-    (pair,) = live._market.pairs
+    (pair,) = live.market.pairs
     return pair.last.id
 
 
 def test_a_page_of_trades_is_newest_first_and_below_its_cursor():
     live = exchange()
     last = newest(live)
-    answer = live.get(f"{TRADES}?limit=3&after={last}", START_NS + 200 * SECOND)
+    answer = live.rest.get(f"{TRADES}?limit=3&after={last}", START_NS + 200 * SECOND)
     page = [row["trade_id"] for row in json.loads(answer.body)]
     ends = (("CB-BEFORE", str(last - 1)), ("CB-AFTER", str(last - 3)))
     assert (page, answer.headers) == ([last - 1, last - 2, last - 3], ends)
@@ -58,7 +58,7 @@ def test_of_those_above_a_cursor_the_newest_come_and_not_the_next_ones():
 
 def test_below_all_and_above_all_there_is_nothing():
     live = exchange()
-    (pair,) = live._market.pairs
+    (pair,) = live.market.pairs
     oldest = pair.trades(None, 1 << 20)[0].id
     assert (ids(live, f"{TRADES}?after={oldest}"), ids(live, f"{TRADES}?before={newest(live)}")) == ([], [])
 
@@ -73,7 +73,7 @@ def test_a_page_without_a_cursor_is_six_seconds_old_at_worst():
 
 def test_rows_of_candles_are_seconds_low_high_open_close_and_volume_newest_first():
     live = exchange()
-    (pair,) = live._market.pairs
+    (pair,) = live.market.pairs
     bars = pair.bars.closed("1m")
     both = rows(live, f"{CANDLES}&start=2026-11-22T08:16:00Z&end=2026-11-22T08:17:00Z")
     price, amount = live._listed[pair].price, live._listed[pair].amount
@@ -117,8 +117,8 @@ def test_the_best_of_a_book_and_all_of_it():
 
 def test_ten_requests_a_second_are_answered_and_one_too_many_is_not_told_when_to_come_again():
     live = exchange()
-    answers = [live.get("/time", START_NS) for _ in range(CALLS_AT_ONCE + 1)]
-    later = [live.get("/time", START_NS + SECOND).status for _ in range(11)]
+    answers = [live.rest.get("/time", START_NS) for _ in range(CALLS_AT_ONCE + 1)]
+    later = [live.rest.get("/time", START_NS + SECOND).status for _ in range(11)]
     assert [answer.status for answer in answers] == [200] * CALLS_AT_ONCE + [429]
     assert (answers[-1].headers, later) == ((), [200] * 10 + [429])
 
@@ -126,7 +126,7 @@ def test_ten_requests_a_second_are_answered_and_one_too_many_is_not_told_when_to
 def test_what_a_request_is_about():
     live = exchange()
     targets = (f"{TRADES}?limit=1", "/products/BTC-USD/book?level=1", "/products", "/products/FOO-USD/book")
-    assert [live.asks_for(target) for target in targets] == [
+    assert [live.rest.asks_for(target) for target in targets] == [
         "md:{coinbase}:trades:BTC-USD",
         "md:{coinbase}:orderbook:BTC-USD",
         None,

@@ -73,6 +73,9 @@ def test_every_answer_is_the_whole_list_under_the_exchanges_own_names():
         (subscribe("matches"), " is not a valid product"),
         (subscribe(), "No channels provided"),
         ("{", "Malformed JSON"),
+        (subscribe(5), "Malformed JSON"),
+        (subscribe({"name": ["matches"]}), "Malformed JSON"),
+        (subscribe("matches", product_ids="BTC-USD"), "Malformed JSON"),
         ({"type": "shout"}, "Type shout is not valid"),
     ],
 )

@@ -88,7 +88,7 @@ def test_candles_come_with_trades_only_and_the_ledger_knows_when_they_close():
     }
     assert candles[0]["interval_begin"] == "2026-11-22T08:15:00.000000000Z"
     closed = [record for record in records if isinstance(record, ledger.Candle) and record.closed]
-    rows = json.loads(live.get("/0/public/OHLC?pair=XBTUSD", START_NS).body)["result"]["XXBTZUSD"][:-1]
+    rows = json.loads(live.rest.get("/0/public/OHLC?pair=XBTUSD", START_NS).body)["result"]["XXBTZUSD"][:-1]
     assert [(r.open_ns // SECOND_NS, r.open, r.high, r.low, r.close, r.volume) for r in closed] == [
         (row[0], *row[1:5], row[6] if row[7] else "0") for row in rows
     ]

@@ -22,7 +22,7 @@ def live() -> Kraken:
 
 
 def get(live: Kraken, target: str, at_s: int = 130) -> Any:
-    answer = live.get(f"/0/public/{target}", START_NS + at_s * SECOND_NS)
+    answer = live.rest.get(f"/0/public/{target}", START_NS + at_s * SECOND_NS)
     assert answer.status == 200
     return json.loads(answer.body)
 
@@ -43,6 +43,11 @@ def test_a_book_has_other_digits_than_the_stream(live: Kraken):
     price, amount, seconds = book["asks"][0]
     assert ([len(book["asks"]), len(book["bids"])], seconds) == ([2, 2], 1_795_335_460)
     assert (len(price.partition(".")[2]), len(amount.partition(".")[2])) == (5, 3)
+
+
+def test_a_page_of_no_trades_is_empty(live: Kraken):
+    page = get(live, f"Trades?pair=XBTUSD&since={START_NS}&count=0")["result"]
+    assert page == {"XXBTZUSD": [], "last": str(START_NS)}
 
 
 def test_trades_page_by_page_are_all_trades(live: Kraken):
@@ -90,4 +95,4 @@ def test_who_asks_too_often_is_told_so_and_trades_are_counted_by_pair(live: Krak
 
 
 def test_there_is_nothing_elsewhere(live: Kraken):
-    assert live.get("/0/public/Nothing", START_NS).status == 404
+    assert live.rest.get("/0/public/Nothing", START_NS).status == 404

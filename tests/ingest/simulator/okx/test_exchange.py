@@ -86,7 +86,7 @@ def test_the_updates_of_a_book_are_a_chain_from_its_snapshot_to_what_rest_has():
         last = data["seqId"]
         for name, side in book.items():
             side.update((row[0], row[1]) for row in data[name])
-    answer = live.get("/api/v5/market/books?instId=BTC-USDT&sz=400", START_NS + 10 * SECOND_NS)
+    answer = live.rest.get("/api/v5/market/books?instId=BTC-USDT&sz=400", START_NS + 10 * SECOND_NS)
     (rest,) = json.loads(answer.body)["data"]
     assert (last, {name: {p: a for p, a in side.items() if a != "0"} for name, side in book.items()}) == (
         rest["seqId"],
@@ -126,7 +126,7 @@ def test_a_ticker_is_told_when_it_changes_ten_times_a_second_at_most():
 
 def test_an_empty_side_is_an_empty_text():
     live = exchange(rate=0)
-    book = live._market.pairs[0].book
+    book = live.market.pairs[0].book
     book.market(buying=True, lots=1 << 60)
     one = session(live, PUBLIC, "tickers")
     live.advance(START_NS + SECOND_NS)
@@ -180,7 +180,7 @@ def test_a_crossed_update_has_a_bid_above_the_best_ask():
     crossed = live.crossed(update)
     assert crossed is not None
     (before,), (after,) = (json.loads(text)["data"] for text in (update.text, crossed))
-    top = live._market.pairs[0].book.top()
+    top = live.market.pairs[0].book.top()
     bid = [listing("BTC/USDT").price(top.ask + 1).rstrip("0").rstrip("."), "0.00001", "0", "1"]
     assert (live.crossed(whole), after["bids"]) == (None, [*before["bids"], bid])
     assert live.miscounted(update) is None

@@ -22,7 +22,7 @@ def live() -> Okx:
 
 
 def get(live: Okx, target: str, at_s: int = 130) -> Any:
-    answer = live.get(f"/api/v5/{target}", START_NS + at_s * SECOND_NS)
+    answer = live.rest.get(f"/api/v5/{target}", START_NS + at_s * SECOND_NS)
     assert answer.status == 200
     body = json.loads(answer.body)
     return body["data"] if body["code"] == "0" else (body["code"], body["msg"])
@@ -94,20 +94,20 @@ def test_errors_come_with_status_200(live: Okx, target: str, code: str):
 
 
 def test_what_is_not_there_is_not_found(live: Okx):
-    assert live.get("/api/v4/market/books", START_NS).status == 404
+    assert live.rest.get("/api/v4/market/books", START_NS).status == 404
 
 
 def test_each_path_has_an_allowance_for_two_seconds(live: Okx):
     target, at_ns = "/api/v5/market/history-trades?instId=BTC-USDT", START_NS + 200 * SECOND_NS
-    statuses = [live.get(target, at_ns).status for _ in range(21)]
-    other = live.get("/api/v5/market/books?instId=BTC-USDT", at_ns).status
-    later = live.get(target, at_ns + 2 * SECOND_NS).status
+    statuses = [live.rest.get(target, at_ns).status for _ in range(21)]
+    other = live.rest.get("/api/v5/market/books?instId=BTC-USDT", at_ns).status
+    later = live.rest.get(target, at_ns + 2 * SECOND_NS).status
     assert (statuses, other, later) == ([200] * 20 + [429], 200, 200)
 
 
 def test_the_stream_that_a_request_is_about(live: Okx):
     targets = ("market/books", "market/history-trades", "market/candles", "public/time")
-    about = [live.asks_for(f"/api/v5/{target}?instId=BTC-USDT") for target in targets]
+    about = [live.rest.asks_for(f"/api/v5/{target}?instId=BTC-USDT") for target in targets]
     assert about == [
         "md:{okx}:orderbook:BTC-USDT",
         "md:{okx}:trades:BTC-USDT",

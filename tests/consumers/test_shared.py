@@ -138,3 +138,19 @@ async def test_names_of_which_nothing_was_heard_for_long_are_forgotten_and_what_
 
     names = [each["name"] for each in await redis.xinfo_consumers(str(BTC), GROUP)]
     assert (names, await redis.hkeys(keys.readers("binance"))) == ([b"holds", b"me"], [b"others/old"])
+
+
+async def test_a_reader_forgets_old_names_by_itself(redis, monkeypatch):
+    monkeypatch.setattr("consumers.group._STALE_MS", -1)
+    await put(redis, BTC, [1])
+    await redis.xgroup_create(str(BTC), GROUP, "0")
+    await redis.xgroup_createconsumer(str(BTC), GROUP, "idle")
+
+    async def names_are(*names):
+        return tuple(each["name"] for each in await redis.xinfo_consumers(str(BTC), GROUP)) == names
+
+    async with reader(redis, consumer="me", claim_idle_ms=100) as trades:
+        reading = asyncio.create_task(take(trades, 2))
+        await eventually(lambda: names_are(b"me"))
+        trades.stop()
+        await reading

@@ -1,6 +1,7 @@
 """What a service has in hand when it is asked to stop, and how often something is tried, as the README says it."""
 
 import asyncio
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import consumers
 from consumers.reader import Reader
 from consumers.services import lines
 from consumers.services.service import Served
+from ingest.contract import keys
 from ingest.contract.keys import StreamKey
 from tests.consumers.producing import ids, put, standing
 from tests.eventually import eventually
@@ -90,6 +92,24 @@ async def test_what_does_not_come_to_an_end_in_time_is_left_pending(redis, monke
 
     assert await running == Served(0, 0, 0)
     assert await in_all(redis) == [(0, 1), (0, 1)]
+
+
+async def test_after_each_failure_it_waits_twice_as_long(redis, monkeypatch):
+    monkeypatch.setattr(lines, "FIRST_PAUSE_SECONDS", 0.02)
+    await put(redis, SYMBOLS[0], [1])
+    failing, stopping, at = Slow("symbol"), asyncio.Event(), []
+
+    async def handle(_):
+        at.append(asyncio.get_running_loop().time())
+        raise ZeroDivisionError
+
+    failing.handle = handle
+    running = asyncio.create_task(serving(redis, failing, stopping, asyncio.Event()))
+    await eventually(lambda: redis.exists(keys.dead_letters("binance", "slow")))
+    stopping.set()
+    await running
+
+    assert [later - before >= 0.02 * 2**i for i, (before, later) in enumerate(pairwise(at))] == [True] * 4
 
 
 def test_the_readme_says_how_often_something_is_tried():

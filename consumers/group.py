@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -76,6 +76,7 @@ _SETTLE = Script(_text("fence.lua") + _text("settle.lua"))
 _COMMIT = Script(_text("fence.lua") + _text("commit.lua"))
 _BURY = Script(_text("fence.lua") + _text("bury.lua"))
 _GATHER = Script(_text("gather.lua"))
+_TAKE_BACK = Script(_text("fence.lua") + _text("take_back.lua"))
 _TOUCH = Script(_text("touch.lua"))
 _TIDY = Script(_text("tidy.lua"))
 _STALE_MS = 86_400_000
@@ -170,11 +171,16 @@ class Group:
         """Take entries that were trimmed off the pending ones; they do not count as handled."""
         await command(self._redis, "XACK", str(key), self.name, *ids)
 
-    async def take_back(self, key: StreamKey, ids: Sequence[bytes]) -> None:
-        """Have these entries pending for this consumer, whoever had them or let them go."""
+    async def take_back(self, key: StreamKey, g: bytes, ids: Sequence[bytes]) -> int:
+        """Have these entries of one generation pending for this consumer, whoever had them or let them go.
+
+        Those that the group, which handles in order, has handled are left alone; up to which `n` it has, or 0.
+        """
+        handled = 0
         for i in range(0, len(ids), _PAGE):
-            part: list[Any] = list(ids[i : i + _PAGE])
-            await self._redis.xclaim(str(key), self.name, self.consumer, 0, part, force=True, justid=True)
+            names = [str(key), keys.handled(key.exchange, self.name)]
+            handled = await _TAKE_BACK.run(self._redis, names, [self.name, self.consumer, g, *ids[i : i + _PAGE]])
+        return handled
 
     async def touch(self, in_hand: Mapping[StreamKey, Sequence[bytes]]) -> None:
         """Keep others from claiming these entries of one exchange."""

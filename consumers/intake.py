@@ -251,7 +251,9 @@ class Intake:
                 if missing:
                     there = await self._group.before(stream.key, entry_id, g, n - missing, missing, stream.last_id)
                     if there:
-                        await self._group.take_back(stream.key, there)
+                        handled = await self._group.take_back(stream.key, g, there)
+                        if handled:
+                            stream.continuity.resume(g, handled)
                         self._owed[stream.key] = stream.last_id or b"0"
                         break
                     self._miss(stream, entry_id, missing)

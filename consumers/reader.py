@@ -63,7 +63,8 @@ class Reader:
       there are owners, all behind it in its stream are dropped with it, and come again behind it.
     - Acknowledgements are told to Redis 500 at a time, before each read, and at the end. After a crash in between,
       what they were about is delivered again.
-    - No more than `in_hand` entries or 8 MiB are in hand; until there is room, nothing is read.
+    - Once `in_hand` entries or 8 MiB are in hand, nothing is read until there is room. One read may pass that: Redis
+      gives at least one entry of each stream, and counts entries, not bytes.
     - An entry that cannot be read is counted, logged, and put among the group's dead letters.
     - An entry of a later schema stops its stream here, and no other: a later version of this program has to read it.
     - An entry of an unknown type is counted and acknowledged.

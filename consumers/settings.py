@@ -78,7 +78,9 @@ class ConsumerSettings(BaseSettings):
         ge=100,
         description="How long after a reader's death others take over what it had, where readers compete",
     )
-    in_hand: int = Field(500, ge=1, le=5000, description="Entries that are read and not yet acknowledged, at most")
+    in_hand: int = Field(
+        500, ge=1, le=5000, description="Entries read and not yet acknowledged, at which no more is read"
+    )
     lease_ms: int = Field(
         5_000, ge=500, description="How long what a process owns stays its own without a word from it"
     )

@@ -349,6 +349,29 @@ async def test_a_destroyed_group_doubles_nothing(redis, trimmed):
     assert (ids(got), (await standing(redis, BTC))[::2]) == (list(range(1, 7)), (6, 0))
 
 
+async def test_what_is_handled_while_the_group_is_entered_anew_does_not_come_again(redis):
+    """As after `NOGROUP` of another stream: what is in hand of this one is handled all the while."""
+    await put(redis, BTC, range(1, 7))
+    async with owner(redis) as trades:
+        got = []
+        async for delivery in trades:
+            got.append(delivery)
+            delivery.hold()
+            if len(got) == 6:
+                break
+        await got[0].commit(("INCR", COUNT))
+        trades._intake.leave()
+        await trades._intake._look()
+        await got[1].commit(("INCR", COUNT))
+        got[2].bury("cannot")
+        await got[3].ack()
+        await trades.tell()
+        again = [arrival.mark.n for _ in range(4) for arrival in await trades._intake.next()]
+        await got[4].ack()
+
+    assert (again, await redis.get(COUNT), await standing(redis, BTC)) == ([], b"2", (5, 4, 1))
+
+
 @pytest.mark.parametrize("wipe", ["del", "flushall"])
 async def test_a_stream_that_begins_anew_is_read_from_its_beginning(redis, wipe):
     await put(redis, BTC, range(1, 6))

@@ -89,6 +89,29 @@ async def test_the_recipe_for_sql_has_each_effect_once_through_crashes_and_a_red
     database.close()
 
 
+async def test_the_recipe_for_what_is_outside_names_each_effect_once_whatever_is_sent_again(redis):
+    await put(redis, BTC, range(1, 6))
+    told = []
+
+    async def tell(name, amount):
+        told.append((name, amount))
+
+    async def tell_and_die(name, amount):
+        await tell(name, amount)
+        if name.endswith("/3"):
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        await _crash(redis, shown("Alarms")(tell_and_die))
+    await serve(redis, shown("Alarms")(tell), lambda: len(told) == 3 + 5)
+    # What Redis forgot is sent again, under another generation.
+    await redis.flushall()
+    await append(redis, [trade(BTC, number) for number in range(3, 8)])
+    await serve(redis, shown("Alarms")(tell), lambda: len(told) == 3 + 5 + 5)
+
+    assert set(told) == {(f"alarms/{BTC}/{number}", "0.5") for number in range(1, 8)}
+
+
 async def _crash(redis, service):
     options = {"partition": service.partition, "channels": service.channels, "block_ms": 20, "lease_ms": 300}
     async with Reader(redis, group=service.name, **options) as reader:

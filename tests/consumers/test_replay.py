@@ -222,7 +222,7 @@ async def following(redis, patterns=ALL, **options):
 
 
 def numbers(steps, key):
-    return [int(step.fields[b"s"]) for step in steps if isinstance(step, Replayed) and step.key == key]
+    return [int(step.fields[b"s"].lstrip(b"s")) for step in steps if isinstance(step, Replayed) and step.key == key]
 
 
 async def test_the_past_is_followed_by_a_mark_and_by_what_is_written(bus, redis):
@@ -234,6 +234,17 @@ async def test_the_past_is_followed_by_a_mark_and_by_what_is_written(bus, redis)
         await eventually(lambda: len(steps) == 6)
 
     assert (steps.index(Live(2)), numbers(steps, BTC), numbers(steps, ETH)) == (2, [1, 2, 3], [1, 2])
+
+
+async def test_what_is_written_while_the_past_is_given_out_comes_before_the_mark(bus, redis):
+    seconds, _ = await redis.time()
+    await write(redis, BTC, (f"{seconds - 4}000-0", 1), (f"{seconds}000-0", 2))
+    async with following(bus, speed=8) as steps:  # half a second behind at its end
+        await eventually(lambda: steps)
+        await write(redis, BTC, ("*", 3))
+        await eventually(lambda: len(steps) == 4)
+
+    assert (numbers(steps, BTC), steps[3]) == ([1, 2, 3], Live(3))
 
 
 async def test_a_bus_with_nothing_on_it_is_waited_for(bus, redis):

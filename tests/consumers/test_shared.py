@@ -94,15 +94,13 @@ async def test_no_more_bytes_are_read_than_may_be_in_hand(redis, monkeypatch):
     monkeypatch.setattr("consumers.reader.IN_HAND_BYTES", 1)
     await put(redis, BTC, range(1, 4))
     async with reader(redis, count=1) as trades:
-        deliveries = aiter(trades)
-        (await anext(deliveries)).hold()
-        waiting = asyncio.create_task(anext(deliveries))
-        await eventually(lambda: not trades._hand.freed.is_set())
-        held = (await redis.xpending(str(BTC), GROUP))["pending"]
-        trades.stop()
-        await asyncio.gather(waiting, return_exceptions=True)
+        (delivery,) = await look_at(trades, 1)
+        delivery.hold()
+        full = await trades._next(), (await redis.xpending(str(BTC), GROUP))["pending"]
+        await delivery.ack()
+        (second,) = await trades._next()
 
-    assert held == 1
+    assert (full, second.mark.n) == (([], 1), 2)
 
 
 async def test_what_is_held_is_not_delivered_again_after_an_error(redis):
@@ -138,3 +136,19 @@ async def test_names_of_which_nothing_was_heard_for_long_are_forgotten_and_what_
 
     names = [each["name"] for each in await redis.xinfo_consumers(str(BTC), GROUP)]
     assert (names, await redis.hkeys(keys.readers("binance"))) == ([b"holds", b"me"], [b"others/old"])
+
+
+async def test_a_reader_forgets_old_names_by_itself(redis, monkeypatch):
+    monkeypatch.setattr("consumers.group._STALE_MS", -1)
+    await put(redis, BTC, [1])
+    await redis.xgroup_create(str(BTC), GROUP, "0")
+    await redis.xgroup_createconsumer(str(BTC), GROUP, "idle")
+
+    async def names_are(*names):
+        return tuple(each["name"] for each in await redis.xinfo_consumers(str(BTC), GROUP)) == names
+
+    async with reader(redis, consumer="me", claim_idle_ms=100) as trades:
+        reading = asyncio.create_task(take(trades, 2))
+        await eventually(lambda: names_are(b"me"))
+        trades.stop()
+        await reading

@@ -89,7 +89,6 @@ class Kept(Generic[State]):
         packed = msgspec.msgpack.encode(state)
         if not await delivery.commit(("HSET", self._name, "state", packed, "decisions", count, "at", count)):
             raise Overtaken(self._name)
-        self._fields["at"] = str(count).encode()
         self.decisions = count
         self.state = state
 
@@ -102,7 +101,7 @@ class Kept(Generic[State]):
         packed = msgspec.msgpack.encode(self.state)
         words = ("HSET", self._name, "state", packed, "at", self.decisions, did, place)
         await delivery.commit(words, ("HDEL", self._name, out))
-        self._fields |= {"at": str(self.decisions).encode(), did: place}
+        self._fields[did] = place
         del self._fields[out]
 
     async def _tell(self, events: Sequence[Event], fence: Fence | None) -> None:

@@ -38,6 +38,12 @@ class Ledger(Struct):
             missing=self.missing + self.hole(entry),
         )
 
+    def take(self, entry: Entry) -> None:
+        """The next entry of the stream is in."""
+        if isinstance(entry.event, Fill):
+            self.accounts[entry.event.account] = self.after(entry, entry.event)
+        self.stand(entry)
+
     def stand(self, entry: Entry) -> int:
         """It is in; how many were missing before it."""
         missing = self.hole(entry)

@@ -11,7 +11,6 @@ from consumers.latest import latest_ticker
 from consumers.services.held import Held, from_fields, to_fields
 from consumers.services.ledger import Ledger
 from ingest.contract import keys
-from ingest.contract.events import Fill
 from ingest.contract.keys import StreamKey
 
 
@@ -46,9 +45,7 @@ async def rebuild(redis: Redis, key: StreamKey, now_ns: int) -> Rebuilt:
     ledger.ticker = latest.ticker if latest else None
     g, n = await stored.standing(redis, key.state)
     async for entry in stored.entries(redis, key, after="0-0"):
-        if isinstance(entry.event, Fill):
-            ledger.accounts[entry.event.account] = ledger.after(entry, entry.event)
-        ledger.stand(entry)
+        ledger.take(entry)
     # Of a stream that has lost its newest entries no later one tells.
     missing = ledger.missing + ledger.behind(g, n)
     changed = [account for account in kept.accounts | ledger.accounts if not _same(kept, ledger, account)]

@@ -1,4 +1,8 @@
-"""What venues charge for a fill, as a share of its cost: the first tier of their public tables."""
+"""What venues charge for a fill, as a share of its cost: the first tier of their public tables.
+
+The figures were written down from memory, and only Coinbase's were compared with a copy of the page that is named here.
+They differ by country and kind of pair, and change: before a result hangs on them, say your own with CONSUMER_FEES.
+"""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation

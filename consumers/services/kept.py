@@ -20,9 +20,12 @@ from consumers.delivery import Delivery, Fence, Taken
 from ingest.contract import keys
 from ingest.contract.codec import freeze, thaw
 from ingest.contract.events import Event
+from ingest.contract.keys import StreamKey
 
 _DECIDE = Script((Path(__file__).parent / "decide.lua").read_text(encoding="utf-8"))
 _OUT = "out "
+_REMEMBERED = 1_000
+"""So many of what was told in a stream it knows again: half of its window, as others may write there meanwhile."""
 _decision = msgspec.msgpack.Decoder(tuple[int, bytes, list[bytes]])
 
 State = TypeVar("State")
@@ -57,7 +60,7 @@ class Kept(Generic[State]):
         fields = {field.decode(): value for field, value in (await stored.fields(redis, name)).items()}
         kept = cls(redis, name, empty, fields)
         for _, state, frozen in kept._untold():
-            await kept._tell([thaw(each) for each in frozen], fence)
+            await kept._tell(await kept._not_there([thaw(each) for each in frozen]), fence)
             kept.state = msgspec.msgpack.decode(state, type=type(empty))
         return kept
 
@@ -89,7 +92,6 @@ class Kept(Generic[State]):
         packed = msgspec.msgpack.encode(state)
         if not await delivery.commit(("HSET", self._name, "state", packed, "decisions", count, "at", count)):
             raise Overtaken(self._name)
-        self._fields["at"] = str(count).encode()
         self.decisions = count
         self.state = state
 
@@ -102,8 +104,19 @@ class Kept(Generic[State]):
         packed = msgspec.msgpack.encode(self.state)
         words = ("HSET", self._name, "state", packed, "at", self.decisions, did, place)
         await delivery.commit(words, ("HDEL", self._name, out))
-        self._fields |= {"at": str(self.decisions).encode(), did: place}
+        self._fields[did] = place
         del self._fields[out]
+
+    async def _not_there(self, events: Sequence[Event]) -> list[Event]:
+        """Those that are to be told again. What goes into a stream goes there in one step: its newest say of all."""
+        names: dict[StreamKey, list[str]] = {}
+        for event in events:
+            names.setdefault(event.key, []).append(event.s)
+        pipe = self._redis.pipeline(transaction=False)
+        for key, its in names.items():
+            pipe.zmscore(key.ids, its[-_REMEMBERED:])
+        there = {key for key, scores in zip(names, await pipe.execute(), strict=True) if None not in scores}
+        return [event for event in events if event.key not in there]
 
     async def _tell(self, events: Sequence[Event], fence: Fence | None) -> None:
         # A fence is of one exchange. What goes to another one is there once by its identity alone.

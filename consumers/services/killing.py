@@ -18,15 +18,23 @@ class NoSuchExchange(Exception):
 async def switch(redis: Redis, exchanges: Sequence[str], *, on: bool) -> list[str]:
     """Switch it at these exchanges, or at all there are and will be (`*`); where it is on now.
 
-    Raises NoSuchExchange.
+    While it is on everywhere, it cannot be switched off at one exchange. Raises NoSuchExchange.
     """
+    if on and not exchanges:
+        # Before asking which there are: those that come later find it on, and all others are among them.
+        await redis.set(keys.KILL, "on")
     known = await stored.members(redis, keys.EXCHANGES)
     if strange := [each for each in exchanges if each not in known]:
         raise NoSuchExchange(f"nothing is known of {', '.join(strange)}; there are: {', '.join(known) or 'none'}")
-    names = [keys.kill(exchange) for exchange in exchanges or known] + ([] if exchanges else [keys.KILL])
+    names = [keys.kill(exchange) for exchange in exchanges or known]
     pipe = redis.pipeline(transaction=True)
-    for name in names:
-        pipe.set(name, "on") if on else pipe.delete(name)
+    if on:
+        for name in names:
+            pipe.set(name, "on")
+    elif not exchanges:
+        pipe.delete(*names, keys.KILL)
+    elif not await redis.exists(keys.KILL):
+        pipe.delete(*names)
     await pipe.execute()
     everywhere = ["*"] if await redis.exists(keys.KILL) else []
     return everywhere + [each for each in known if await redis.exists(keys.kill(each))]

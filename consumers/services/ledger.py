@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from consumers.places import parts
 from consumers.services.accounting import Position, after, quote_of
 from consumers.services.held import Held
 from consumers.services.limits import price_of
@@ -37,6 +38,12 @@ class Ledger(Struct):
             missing=self.missing + self.hole(entry),
         )
 
+    def take(self, entry: Entry) -> None:
+        """The next entry of the stream is in."""
+        if isinstance(entry.event, Fill):
+            self.accounts[entry.event.account] = self.after(entry, entry.event)
+        self.stand(entry)
+
     def stand(self, entry: Entry) -> int:
         """It is in; how many were missing before it."""
         missing = self.hole(entry)
@@ -47,24 +54,22 @@ class Ledger(Struct):
         """Take a position over from Redis. Fills are booked in their order, so all of them are in up to the latest."""
         self.accounts[account] = held
         self.missing = max(self.missing, held.missing)
-        if _place(held.fills_id) > _place(self.id):
+        if parts(held.fills_id) > parts(self.id):
             self.g, self.n, self.id = held.fills_g, held.fills_n, held.fills_id
 
     def has(self, entry: Entry) -> bool:
         """Whether the entry is in the positions."""
-        return entry.n <= self.n if entry.g == self.g else _place(entry.id) <= _place(self.id)
+        return entry.n <= self.n if entry.g == self.g else parts(entry.id) <= parts(self.id)
 
     def hole(self, entry: Entry) -> int:
         """So many entries are between those in the positions and this one."""
         return entry.n - 1 - (self.n if entry.g == self.g else 0)
 
+    def behind(self, g: str, n: int) -> int:
+        """So many entries are in a stream that stands there, and not in the positions."""
+        return max(0, n - (self.n if g == self.g else 0))
+
 
 def mark_of(ticker: Ticker | None) -> Decimal | None:
     """What a unit is worth: the last price, else the middle of the best ones, None if neither is known."""
     return Decimal(ticker.last) if ticker and ticker.last is not None else price_of(ticker)
-
-
-def _place(entry_id: str) -> tuple[int, int]:
-    """What entry ids are ordered by."""
-    ms, _, sequence = entry_id.partition("-")
-    return int(ms), int(sequence)

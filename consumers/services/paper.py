@@ -97,8 +97,9 @@ class Paper:
             if at_ns < working.since_ns:
                 continue
             beyond = price != _limit(working)
-            reaches = amount if beyond else max(ZERO, amount - working.ahead)
-            got = min(left, reaches, _open_amount(working))
+            # Behind the queue is what orders before this one have left of it.
+            reaches = left if beyond else max(ZERO, left - working.ahead)
+            got = min(reaches, _open_amount(working))
             left -= got
             changed = replace(working, ahead=ZERO if beyond else max(ZERO, working.ahead - amount))
             if got:

@@ -11,7 +11,6 @@ from consumers.latest import latest_ticker
 from consumers.services.held import Held, from_fields, to_fields
 from consumers.services.ledger import Ledger
 from ingest.contract import keys
-from ingest.contract.events import Fill
 from ingest.contract.keys import StreamKey
 
 
@@ -44,15 +43,16 @@ async def rebuild(redis: Redis, key: StreamKey, now_ns: int) -> Rebuilt:
     kept, ledger = await opened(redis, key), Ledger(key=key, accounts={})
     latest = await latest_ticker(redis, StreamKey(key.exchange, "ticker", key.symbol))
     ledger.ticker = latest.ticker if latest else None
+    g, n = await stored.standing(redis, key.state)
     async for entry in stored.entries(redis, key, after="0-0"):
-        if isinstance(entry.event, Fill):
-            ledger.accounts[entry.event.account] = ledger.after(entry, entry.event)
-        ledger.stand(entry)
+        ledger.take(entry)
+    # Of a stream that has lost its newest entries no later one tells.
+    missing = ledger.missing + ledger.behind(g, n)
     changed = [account for account in kept.accounts | ledger.accounts if not _same(kept, ledger, account)]
-    if not ledger.missing:
+    if not missing:
         await _replace(redis, key, ledger, sorted(kept.accounts.keys() - ledger.accounts.keys()), now_ns)
     fills = sum(held.position.fills for held in ledger.accounts.values())
-    return Rebuilt(key, len(ledger.accounts), fills, tuple(sorted(changed)), ledger.missing)
+    return Rebuilt(key, len(ledger.accounts), fills, tuple(sorted(changed)), missing)
 
 
 def _same(kept: Ledger, ledger: Ledger, account: str) -> bool:

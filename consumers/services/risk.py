@@ -6,6 +6,8 @@ from collections.abc import Callable
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
+from consumers import stored
+from consumers.client import command
 from consumers.delivery import Delivery
 from consumers.latest import latest_ticker
 from consumers.partition import Partition
@@ -111,8 +113,13 @@ class Risk:
         return kept
 
     async def _held(self, key: StreamKey) -> Exposure:
-        """What the position service has come to: a risk service may be the younger one."""
-        ledger = await opened(self._redis, StreamKey(key.exchange, "fills", key.symbol))
+        """What the position service has come to, a risk service may be the younger one; and what comes here no more."""
+        fills = StreamKey(key.exchange, "fills", key.symbol)
+        handled = await command(self._redis, "HGET", keys.handled(key.exchange, self.name), str(fills)) or b""
+        ledger = await opened(self._redis, fills)
+        for until in handled.decode().split()[3:]:
+            async for entry in stored.entries(self._redis, fills, after=ledger.id, until=until):
+                ledger.take(entry)
         accounts = {name: Account(position=held.position.quantity) for name, held in ledger.accounts.items()}
         return Exposure(accounts, fills_g=ledger.g, fills_n=ledger.n, missing=ledger.missing)
 

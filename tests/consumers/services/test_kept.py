@@ -83,6 +83,20 @@ async def test_wherever_the_line_is_cut_all_is_done_once(redis, monkeypatch, ste
     )
 
 
+async def test_more_than_a_stream_remembers_is_told_once_all_the_same(redis, monkeypatch):
+    await append(redis, [intent("a")])
+    (first,) = await deliveries(redis, key("intents"), "count")
+    many = [fill(f"f.{number}", "buy", "1", "1") for number in range(2_001)]
+    kept, cut, tell = await Kept.open(redis, NAME, Count()), Cut("append", done=True), keeping.append
+    with monkeypatch.context() as broken:
+        broken.setattr(keeping, "append", lambda *args, **more: cut.ask("append", lambda: tell(*args, **more)))
+        with pytest.raises(RedisError):
+            await kept.effect(first, Count(1), many)
+    await Counts(redis).handle(first)
+    handled, told, _ = await stands(redis)
+    assert (handled, len(told)) == (1, 2_001)
+
+
 async def test_who_knows_less_than_redis_by_now_decides_nothing(redis):
     await append(redis, [intent("a"), intent("b")])
     first, second = await deliveries(redis, key("intents"), "count")

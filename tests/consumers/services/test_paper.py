@@ -120,6 +120,15 @@ def test_one_trade_is_shared_by_price_then_by_age():
     assert [(fill.intent_id, fill.amount) for fill in seen.fills] == [("b", "2"), ("c", "2"), ("a", "1")]
 
 
+def test_two_orders_at_one_price_share_what_is_behind_the_queue():
+    seen = Seen()
+    for name in "ab":
+        seen.place(wanted(name, amount="1", price="99"))
+    for amount in ("3.5", "1"):
+        seen.hear(trade("99", amount))
+    assert [(fill.intent_id, fill.amount) for fill in seen.fills] == [("a", "0.5"), ("a", "0.5"), ("b", "0.5")]
+
+
 @pytest.mark.parametrize("more", [{"at_ns": 9}, {"backfilled": True, "exchange_ns": 9}, {"backfilled": True}])
 def test_trades_from_before_an_order_do_not_fill_it(more):
     assert Seen().place(wanted(amount="1", price="99.5")).hear(trade("90", "9", **more)).filled == []

@@ -274,8 +274,9 @@ async def test_a_position_without_fills_is_gone_once_rebuilt(redis):
     assert (rebuilt.changed, await redis.smembers(keys.positions("binance"))) == (("stray",), {POSITION.encode()})
 
 
-async def test_what_cannot_be_rebuilt_is_left_as_it_is(redis):
+@pytest.mark.parametrize("left", [2, 0])
+async def test_what_cannot_be_rebuilt_is_left_as_it_is(redis, left):
     await deliver(redis, positions(redis), *FILLS)
     before = await held(redis)
-    await redis.xtrim(str(key("fills")), maxlen=2, approximate=False)
-    assert ((await rebuild(redis, key("fills"), NOW_NS)).missing, await held(redis)) == (3, before)
+    await redis.xtrim(str(key("fills")), maxlen=left, approximate=False)
+    assert ((await rebuild(redis, key("fills"), NOW_NS)).missing, await held(redis)) == (5 - left, before)

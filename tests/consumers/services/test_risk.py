@@ -200,6 +200,14 @@ async def test_who_starts_late_begins_with_the_positions_there_are(market):
     assert await said(market) == (["j"], [("i", "position: 3.5 is above 3")])
 
 
+async def test_who_begins_anew_counts_what_it_has_handled_and_the_positions_do_not_have_yet(market):
+    await deliver(market, Positions(market, now_ns=time.time_ns), fill("f", "buy", "1", "100"))
+    await deliver(market, risk(market), fill("g", "buy", "1.5", "100"))
+    await market.delete(KEPT)
+    await deliver(market, risk(market), intent("i"), intent("j", amount="0.5"))
+    assert await said(market) == (["j"], [("i", "position: 3.5 is above 3")])
+
+
 async def test_while_fills_are_missing_nothing_is_approved(market):
     await append(market, [fill("f", "buy", "1", "100")])
     (delivery,) = await deliveries(market, key("fills"), "risk")

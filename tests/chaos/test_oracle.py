@@ -110,6 +110,7 @@ def rollback(name):
 OLD, OLD_SAID = traded(range(9001, 9010))
 NEW, NEW_SAID = traded(range(1, 4))
 THIRD, THIRD_SAID = traded(range(100, 103))
+OLDEST, OLDEST_SAID = traded(range(20001, 20010))
 
 
 @pytest.mark.parametrize(
@@ -157,6 +158,9 @@ NEXT_UNHEARD = [*OLD_SAID, anew("x.2", 9010), *THIRD_SAID]
     [
         pytest.param([[*OLD_SAID, rollback("y.1"), anew("x.1", 9010), *THIRD_SAID]], {}, id="after Redis forgot"),
         pytest.param([[*OLD_SAID, anew("x.1", 9010), *THIRD_SAID]], {"wrong": 1}, id="not while it did not"),
+        pytest.param(
+            [[*OLD_SAID, anew("x.1", 9010), *THIRD_SAID, rollback("y.1")]], {"wrong": 1}, id="nor if it did later"
+        ),
         pytest.param([OLD_SAID, [rollback("y.1"), anew("x.1", 9010), *THIRD_SAID]], {}, id="all of it"),
         pytest.param([[rollback("y.1"), *OLD_SAID, *THIRD_SAID]], {"wrong": 2, "inverted": 3}, id="never unsaid"),
         pytest.param([NEW_PART, [rollback("y.1"), *NEXT_UNHEARD]], {}, id="what follows what Redis forgot of it"),
@@ -167,6 +171,12 @@ NEXT_UNHEARD = [*OLD_SAID, anew("x.2", 9010), *THIRD_SAID]
 )
 def test_a_series_that_came_and_went_is_not_there_only_if_redis_forgot_it(chapters, columns):
     assert judged(TRADES, chapters, [OLD, NEW, THIRD]) == columns
+
+
+@pytest.mark.parametrize(("forgot", "columns"), [([rollback("y.1")], {}), ([], {"wrong": 1})])
+def test_also_if_another_had_begun_before(forgot, columns):
+    told = [*OLDEST_SAID, anew("x.1", 20010), *OLD_SAID, *forgot, anew("x.2", 9010), *THIRD_SAID]
+    assert judged(TRADES, [told], [OLDEST, OLD, NEW, THIRD]) == columns
 
 
 @pytest.mark.parametrize(

@@ -411,6 +411,8 @@ D, A, C, B, E = (opaque(s, ms) for s, ms in TIMED)
         pytest.param([[D, A, C, window(5, 8), B, E]], [(5, 8)], {}, id="a doubt, although nothing is missing"),
         pytest.param([[D, window(3, 8), B, E, opaque("a", 5, late=True)]], [(3, 8)], {}, id="one that came late"),
         pytest.param([[D, A, C], [A, C, B, E]], [], {}, id="written again after Redis forgot it"),
+        pytest.param([[opaque("x", 2), D, A, C, B, E]], [], {}, id="one from before anybody listened"),
+        pytest.param([[opaque("x", 3), D, A, C, B, E]], [], {"wrong": 1}, id="but not of the time of the first"),
         pytest.param([[D, A, B, E]], [], {"lost": 1}, id="one lost without a word"),
         pytest.param([[D, window(3, 3), B, E]], [(3, 3)], {"lost": 2}, id="a window that says too little"),
         pytest.param([[D, A, C, B, window(5, 8)]], [(5, 8)], {"lost": 1}, id="a window of another time"),

@@ -279,6 +279,36 @@ def test_of_a_book_that_begins_twice_what_redis_forgot_is_told_by_that(chapters,
     assert judged(BOOK, chapters, [OLDER, CHANGED]) == columns
 
 
+PASSED = Truth(
+    [ledger.Delta(key=BOOK, s=str(last), first=str(last), bids=(), asks=(("101", "9"),)) for last in range(501, 505)],
+    depth=Depth(500, {"99": "5"}, {"101": "9"}),
+)
+LEVEL = Delta(bids=(), asks=(("101", "9"),), received_ns=1)
+SO_FAR = [*OLDER_SAID, *(entry(last, LEVEL, epoch=1) for last in (902, 903, 904))]
+
+
+@pytest.mark.parametrize(
+    ("told", "columns"),
+    [
+        pytest.param([*SO_FAR, anew("x.1", 905), START, D3, D6, D9, D12, D15], {}, id="passed over"),
+        pytest.param(SO_FAR, {"wrong": 2}, id="but not if none is said to have begun"),
+        pytest.param([*SO_FAR, anew("x.1", 905), START, D3, D6, D12, D15], {"lost": 1}, id="nor a part of the next"),
+        pytest.param(
+            [*SO_FAR, anew("x.1", 905), snapshot(501, ("99", "5")), anew("x.2", 502), START, D3, D6, D9, D12, D15],
+            {},
+            id="of one that has begun, what it is said to end before",
+        ),
+        pytest.param(
+            [*SO_FAR, anew("x.1", 905), snapshot(501, ("99", "5")), anew("x.2"), START, D3, D6, D9, D12, D15],
+            {"lost": 3, "unfounded": 1},
+            id="and nothing without that",
+        ),
+    ],
+)
+def test_a_book_that_ended_before_it_was_believed_is_passed_over(told, columns):
+    assert judged(BOOK, [told], [OLDER, PASSED, CHANGED]) == columns
+
+
 @pytest.mark.parametrize(
     ("chapters", "columns"),
     [
@@ -326,6 +356,15 @@ def stale(i):
 def test_of_tickers_it_finds(said, columns):
     entries = [ticker(f"book.{one}") if isinstance(one, int) else one for one in said]
     assert found(TICKER, entries, TICKED) == columns
+
+
+def test_what_a_fault_kept_back_may_be_missing_and_what_its_exchange_said_too_late():
+    told = [ticker(f"book.{i}") for i in (1, 2, 4, 5)]
+    kept_back = structs.replace(TICKED, unsent={"book.3"})
+    first, second, third, *others = TICKED.emitted
+    too_late = structs.replace(TICKED, emitted=[first, second, others[0], third, others[1]])
+    another = structs.replace(TICKED, unsent={"book.4"})
+    assert [found(TICKER, told, truth) for truth in (kept_back, too_late, another)] == [{}, {}, {"lost": 1}]
 
 
 def test_a_silence_is_one_of_all_sources():

@@ -5,10 +5,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from ingest.contract.codec import Entry
 from ingest.contract.events import Delta, Snapshot
 from ingest.simulator import ledger
+from ingest.simulator.ledger import Change
 from tests.chaos.exchange import Depth, Truth
 from tests.chaos.losses import Finding, lost_range
 
 Sides = tuple[dict[str, str], dict[str, str]]
+"""Bids and asks, price → amount, without zeros at the end, which some write and others do not."""
 
 
 def books(entries: Sequence[Entry], said: Truth) -> Iterator[Finding]:
@@ -20,7 +22,7 @@ def books(entries: Sequence[Entry], said: Truth) -> Iterator[Finding]:
     for entry in entries:
         event = entry.event
         if isinstance(event, Snapshot):
-            book = _side(event.bids), _side(event.asks)
+            book = side_of(event.bids), side_of(event.asks)
             if entry.epoch is None or (entry.g == g and entry.epoch < epoch):
                 yield "wrong", f"snapshot {entry.s} is of epoch {entry.epoch}, behind {epoch}"
             g, epoch = entry.g, entry.epoch or 0
@@ -30,7 +32,7 @@ def books(entries: Sequence[Entry], said: Truth) -> Iterator[Finding]:
             if book is None or entry.epoch != epoch:
                 yield "wrong", f"delta {entry.s} of epoch {entry.epoch} belongs to no snapshot"
                 continue
-            _apply(book, event)
+            apply(book, event)
             truth.advance(int(entry.s))
             if truth.last_id == int(entry.s) and book != truth.book:
                 yield "wrong", f"the book at {entry.s} is not the exchange's: {_unlike(book, truth.book)}"
@@ -42,7 +44,7 @@ class _History:
 
     def __init__(self, start: Depth, emitted: Iterable[ledger.Record]) -> None:
         self.last_id = start.last_id
-        self.book = _side(start.bids.items()), _side(start.asks.items())
+        self.book = side_of(start.bids.items()), side_of(start.asks.items())
         self._deltas = [record for record in emitted if isinstance(record, ledger.Delta)]
         self._at = 0
 
@@ -52,12 +54,13 @@ class _History:
             delta = self._deltas[self._at]
             self._at += 1
             if int(delta.s) > self.last_id:
-                _apply(self.book, delta)
+                apply(self.book, delta)
                 self.last_id = int(delta.s)
 
 
-def _apply(book: Sides, delta: Delta | ledger.Delta) -> None:
-    for side, levels in zip(book, (delta.bids, delta.asks), strict=True):
+def apply(book: Sides, change: Snapshot | Delta | ledger.Delta | Change) -> None:
+    """Set these levels, and take those away that are of the amount 0."""
+    for side, levels in zip(book, (change.bids, change.asks), strict=True):
         for price, amount in map(_level, levels):
             if amount.strip("0."):
                 side[price] = amount
@@ -65,12 +68,12 @@ def _apply(book: Sides, delta: Delta | ledger.Delta) -> None:
                 side.pop(price, None)
 
 
-def _side(levels: Iterable[tuple[str, str]]) -> dict[str, str]:
+def side_of(levels: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """One of `Sides`."""
     return dict(map(_level, levels))
 
 
 def _level(level: tuple[str, str]) -> tuple[str, str]:
-    """Without zeros at the end, which some write and others do not."""
     price, amount = (number.rstrip("0").rstrip(".") if "." in number else number for number in level)
     return price, amount
 

@@ -93,7 +93,7 @@ def excused(parts: Sequence[Part], life_of: Callable[[int], int], *, is_book: bo
     forgot, chapter = False, 0
     before: Part | None = None
     for part in parts:
-        forgot = forgot or part.rolls_back or part.chapter != chapter
+        forgot = forgot or part.chapter != chapter
         chapter = part.chapter
         if part.restart and part.restart.first_id:
             first = int(part.restart.first_id)
@@ -112,7 +112,7 @@ def excused(parts: Sequence[Part], life_of: Callable[[int], int], *, is_book: bo
             ranges.append((part.life, (newest[part.life] + 1, part.begins)))
         if part.ends is not None:
             newest[part.life] = max(part.ends, newest.get(part.life, 0))
-        forgot, before = forgot and part.restart is None, part
+        forgot, before = part.rolls_back or (forgot and part.restart is None), part
     passed_ns = {life: ns for life, ns in passed_ns.items() if life not in newest}
     return Excuses(ranges, frozenset(unsaid - newest.keys()), passed_ns)
 

@@ -1,7 +1,6 @@
 """What came of a soak: verdicts, availability, delivery, and how far behind the streams were; and all that in words."""
 
 import asyncio
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,14 +13,12 @@ from ingest.contract.keys import StreamKey
 from ingest.simulator.bars import INTERVALS
 from ingest.simulator.ledger import Candle, Change
 from tests.chaos.chronicle import Chronicle
-from tests.chaos.oracle import Verdict
+from tests.chaos.oracle import ANEW, Verdict
 from tests.chaos.venues import Stage, Venue
 from tests.ingest.exchanges.facts import FACTS
 from tests.ingest.exchanges.judging import judged
 from tests.ingest.exchanges.lives import Lives
 
-_ANEW = re.compile(r"~\d+")
-"""In the name of a source of tickers that has begun to count anew."""
 Of = tuple[str, str]
 """An exchange and a channel."""
 
@@ -104,7 +101,7 @@ async def _judge(redis: Redis, key: StreamKey, truth: Lives) -> _Stream:
     entries = [decode(*raw) for chapter in past.chapters for raw in chapter.entries]
     coarse = FACTS[key.exchange].coarse_tickers and key.channel == "ticker"
     end = -3 if coarse else None  # by these we tell those of one microsecond apart
-    there = {_ANEW.sub("", entry.s)[:end] for entry in entries}
+    there = {ANEW.sub("", entry.s)[:end] for entry in entries}
     named = [event.s[:end] for event in emitted if not (isinstance(event, Change) or _grows(event))]
     return _Stream(verdict, len(named), sum(s in there for s in named), [*_late_ms(entries)])
 

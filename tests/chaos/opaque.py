@@ -17,7 +17,8 @@ def trades_by_time(chapters: Sequence[Sequence[Entry]], emitted: Sequence[ledger
     """What is wrong with them.
 
     A window says that something may be missing, not that it is. So it is right whether anything is or not, but it has
-    to begin and end where the stream knows of a trade, else it would say too much.
+    to begin and end where the stream knows of a trade, else it would say too much. And a stream may begin with trades
+    from before the exchange said the first of these.
     """
     entries = [*chain.from_iterable(chapters)]
     there = {entry.s: entry.event for entry in entries if isinstance(entry.event, Trade)}
@@ -31,7 +32,9 @@ def trades_by_time(chapters: Sequence[Sequence[Entry]], emitted: Sequence[ledger
             yield "lost", f"trade {s} of {ms} ms was emitted, and neither it nor its time is in the stream"
         elif known is not None and (differ := [each for each in _SAID if getattr(known, each) != getattr(trade, each)]):
             yield "wrong", f"trade {s} says another {', '.join(differ)} than was emitted"
-    yield from (("wrong", f"trade {s} was never emitted") for s in there.keys() - said.keys())
+    begun_ns = min((trade.exchange_ns for trade in said.values()), default=0)
+    strange = [s for s in there.keys() - said.keys() if (there[s].exchange_ns or begun_ns) >= begun_ns]
+    yield from (("wrong", f"trade {s} was never emitted") for s in strange)
     times = {ms for trade in there.values() if (ms := _ms(trade)) is not None}
     for window in windows:
         if not times.issuperset(window):

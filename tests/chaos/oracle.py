@@ -34,7 +34,7 @@ Fields = dict[bytes, bytes]
 _COLUMNS = ("lost", "doubled", "inverted", "unfounded", "wrong")
 _OF_CANDLES = ("open", "high", "low", "close", "volume")
 _EXAMPLES = 8
-_ANEW = re.compile(r"~\d+")
+ANEW = re.compile(r"~\d+")
 """In the name of a source that has begun to count anew."""
 
 
@@ -275,7 +275,7 @@ def _tickers(entries: Sequence[Entry], truth: Truth) -> Iterator[Finding]:
 
     A `stale` where nothing was left out is harmless: nobody listened for a while, and nothing was said.
     """
-    there = {_ANEW.sub("", entry.s) for entry in entries if isinstance(entry.event, Ticker)}
+    there = {ANEW.sub("", entry.s) for entry in entries if isinstance(entry.event, Ticker)}
     emitted = [record for record in truth.emitted if record.s in there or record.s not in truth.unsent]
     said = {record.s: i for i, record in enumerate(emitted)}
     missing: dict[str, list[int]] = defaultdict(list)
@@ -291,7 +291,7 @@ def _tickers(entries: Sequence[Entry], truth: Truth) -> Iterator[Finding]:
             silent.update(heard)
         if not isinstance(entry.event, Ticker):
             continue
-        s = _ANEW.sub("", entry.s)
+        s = ANEW.sub("", entry.s)
         source = _source(s)
         if s not in said:
             yield "wrong", f"ticker {s} was never emitted"

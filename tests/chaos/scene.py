@@ -131,7 +131,7 @@ class Scene:
         async with self.redis() as redis:
 
             async def caught_up() -> bool:
-                return all([await _stands_at(redis, key) in said for key, said in newest.items()])
+                return all([await stands_at(redis, key) in said for key, said in newest.items()])
 
             await self._patiently(caught_up, _SETTLES_WITHIN_S, "the streams stand where the exchange stands")
 
@@ -233,7 +233,7 @@ def _told(setting: Setting, redis_port: int, exchange_port: int, spill: Path) ->
     }
 
 
-async def _stands_at(redis: Redis, key: str) -> int:
+async def stands_at(redis: Redis, key: StreamKey | str) -> int:
     """The newest id; entries of a numbered stream that have none are few."""
-    last = await redis.xrevrange(key, count=20)
+    last = await redis.xrevrange(str(key), count=20)
     return next((int(fields[b"s"]) for _, fields in last if fields[b"s"].isdigit()), 0)

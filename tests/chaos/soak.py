@@ -81,8 +81,13 @@ async def soak(setting: Setting, seconds: float, folder: Path) -> Kept:
         looks = _Looks()
         began_s = time.monotonic()
         async with _meanwhile(stage.watch()):
-            async with _meanwhile(_look(stage, looks)):
-                faults = await _misbehave(stage, seconds, Random(setting.seed))
+            over = asyncio.Event()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_look(stage, looks, over))
+                try:
+                    faults = await _misbehave(stage, seconds, Random(setting.seed))
+                finally:
+                    over.set()
             await stage.settles()
             await asyncio.sleep(_SPEAKS_WITHIN_S)
         lasted_s = time.monotonic() - began_s
@@ -115,9 +120,9 @@ async def _misbehave(stage: Stage, seconds: float, random: Random) -> Counter[st
     return faults
 
 
-async def _look(stage: Stage, looks: _Looks) -> None:
+async def _look(stage: Stage, looks: _Looks, over: asyncio.Event) -> None:
     async with stage.redis() as redis:
-        while True:
+        while not over.is_set():
             async with redis.pipeline(transaction=False) as asking:
                 for key in stage.keys:
                     asking.hmget(key.state, "g", "n")

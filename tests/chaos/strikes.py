@@ -154,26 +154,6 @@ async def _disk_slow(scene: Scene, fault: Fault) -> bool:
     return True
 
 
-async def _disk_slow(scene: Scene, fault: Fault) -> bool:
-    """Redis's."""
-    assert scene.disk is not None, "the scene has no disk that can be slow"
-    scene.disk.stall()
-    await asyncio.sleep(fault.for_s)
-    scene.disk.recover()
-    return True
-
-
-@_on_redis
-async def _power(scene: Scene, fault: Fault) -> None:
-    assert scene.disk is not None, "the scene has no disk that remembers what was synced"
-    async with scene.redis() as redis:
-        await scene.chronicle.witness(redis)
-    await asyncio.to_thread(scene.server.kill)
-    scene.disk.forget(scene.server.folder)
-    await asyncio.sleep(fault.for_s)
-    await asyncio.to_thread(scene.server.start)
-
-
 @_on_redis
 async def _power(scene: Scene, fault: Fault) -> None:
     assert scene.disk is not None, "the scene has no disk that remembers what was synced"

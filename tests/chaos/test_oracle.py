@@ -110,6 +110,7 @@ def rollback(name):
 OLD, OLD_SAID = traded(range(9001, 9010))
 NEW, NEW_SAID = traded(range(1, 4))
 THIRD, THIRD_SAID = traded(range(100, 103))
+OLDEST, OLDEST_SAID = traded(range(20001, 20010))
 
 
 @pytest.mark.parametrize(
@@ -157,6 +158,9 @@ NEXT_UNHEARD = [*OLD_SAID, anew("x.2", 9010), *THIRD_SAID]
     [
         pytest.param([[*OLD_SAID, rollback("y.1"), anew("x.1", 9010), *THIRD_SAID]], {}, id="after Redis forgot"),
         pytest.param([[*OLD_SAID, anew("x.1", 9010), *THIRD_SAID]], {"wrong": 1}, id="not while it did not"),
+        pytest.param(
+            [[*OLD_SAID, anew("x.1", 9010), *THIRD_SAID, rollback("y.1")]], {"wrong": 1}, id="nor if it did later"
+        ),
         pytest.param([OLD_SAID, [rollback("y.1"), anew("x.1", 9010), *THIRD_SAID]], {}, id="all of it"),
         pytest.param([[rollback("y.1"), *OLD_SAID, *THIRD_SAID]], {"wrong": 2, "inverted": 3}, id="never unsaid"),
         pytest.param([NEW_PART, [rollback("y.1"), *NEXT_UNHEARD]], {}, id="what follows what Redis forgot of it"),
@@ -167,6 +171,12 @@ NEXT_UNHEARD = [*OLD_SAID, anew("x.2", 9010), *THIRD_SAID]
 )
 def test_a_series_that_came_and_went_is_not_there_only_if_redis_forgot_it(chapters, columns):
     assert judged(TRADES, chapters, [OLD, NEW, THIRD]) == columns
+
+
+@pytest.mark.parametrize(("forgot", "columns"), [([rollback("y.1")], {}), ([], {"wrong": 1})])
+def test_also_if_another_had_begun_before(forgot, columns):
+    told = [*OLDEST_SAID, anew("x.1", 20010), *OLD_SAID, *forgot, anew("x.2", 9010), *THIRD_SAID]
+    assert judged(TRADES, [told], [OLDEST, OLD, NEW, THIRD]) == columns
 
 
 @pytest.mark.parametrize(
@@ -269,6 +279,36 @@ def test_of_a_book_that_begins_twice_what_redis_forgot_is_told_by_that(chapters,
     assert judged(BOOK, chapters, [OLDER, CHANGED]) == columns
 
 
+PASSED = Truth(
+    [ledger.Delta(key=BOOK, s=str(last), first=str(last), bids=(), asks=(("101", "9"),)) for last in range(501, 505)],
+    depth=Depth(500, {"99": "5"}, {"101": "9"}),
+)
+LEVEL = Delta(bids=(), asks=(("101", "9"),), received_ns=1)
+SO_FAR = [*OLDER_SAID, *(entry(last, LEVEL, epoch=1) for last in (902, 903, 904))]
+
+
+@pytest.mark.parametrize(
+    ("told", "columns"),
+    [
+        pytest.param([*SO_FAR, anew("x.1", 905), START, D3, D6, D9, D12, D15], {}, id="passed over"),
+        pytest.param(SO_FAR, {"wrong": 2}, id="but not if none is said to have begun"),
+        pytest.param([*SO_FAR, anew("x.1", 905), START, D3, D6, D12, D15], {"lost": 1}, id="nor a part of the next"),
+        pytest.param(
+            [*SO_FAR, anew("x.1", 905), snapshot(501, ("99", "5")), anew("x.2", 502), START, D3, D6, D9, D12, D15],
+            {},
+            id="of one that has begun, what it is said to end before",
+        ),
+        pytest.param(
+            [*SO_FAR, anew("x.1", 905), snapshot(501, ("99", "5")), anew("x.2"), START, D3, D6, D9, D12, D15],
+            {"lost": 3, "unfounded": 1},
+            id="and nothing without that",
+        ),
+    ],
+)
+def test_a_book_that_ended_before_it_was_believed_is_passed_over(told, columns):
+    assert judged(BOOK, [told], [OLDER, PASSED, CHANGED]) == columns
+
+
 @pytest.mark.parametrize(
     ("chapters", "columns"),
     [
@@ -316,6 +356,15 @@ def stale(i):
 def test_of_tickers_it_finds(said, columns):
     entries = [ticker(f"book.{one}") if isinstance(one, int) else one for one in said]
     assert found(TICKER, entries, TICKED) == columns
+
+
+def test_what_a_fault_kept_back_may_be_missing_and_what_its_exchange_said_too_late():
+    told = [ticker(f"book.{i}") for i in (1, 2, 4, 5)]
+    kept_back = structs.replace(TICKED, unsent={"book.3"})
+    first, second, third, *others = TICKED.emitted
+    too_late = structs.replace(TICKED, emitted=[first, second, others[0], third, others[1]])
+    another = structs.replace(TICKED, unsent={"book.4"})
+    assert [found(TICKER, told, truth) for truth in (kept_back, too_late, another)] == [{}, {}, {"lost": 1}]
 
 
 def test_a_silence_is_one_of_all_sources():
@@ -401,6 +450,8 @@ D, A, C, B, E = (opaque(s, ms) for s, ms in TIMED)
         pytest.param([[D, A, C, window(5, 8), B, E]], [(5, 8)], {}, id="a doubt, although nothing is missing"),
         pytest.param([[D, window(3, 8), B, E, opaque("a", 5, late=True)]], [(3, 8)], {}, id="one that came late"),
         pytest.param([[D, A, C], [A, C, B, E]], [], {}, id="written again after Redis forgot it"),
+        pytest.param([[opaque("x", 2), D, A, C, B, E]], [], {}, id="one from before anybody listened"),
+        pytest.param([[opaque("x", 3), D, A, C, B, E]], [], {"wrong": 1}, id="but not of the time of the first"),
         pytest.param([[D, A, B, E]], [], {"lost": 1}, id="one lost without a word"),
         pytest.param([[D, window(3, 3), B, E]], [(3, 3)], {"lost": 2}, id="a window that says too little"),
         pytest.param([[D, A, C, B, window(5, 8)]], [(5, 8)], {"lost": 1}, id="a window of another time"),

@@ -19,7 +19,7 @@ from ingest.contract.keys import StreamKey
 from ingest.exchanges import EXCHANGES
 from ingest.simulator import ledger
 from tests.chaos.child import Child
-from tests.chaos.scene import IMPATIENT, NothingFlows
+from tests.chaos.scene import IMPATIENT, NothingFlows, stands_at
 from tests.ingest.exchanges.facts import FACTS
 from tests.ingest.exchanges.lives import Lives
 
@@ -135,7 +135,7 @@ class Stage:
         async with self.redis() as redis:
 
             async def caught_up() -> bool:
-                stand = all([await _stands_at(redis, key) in ids for key, ids in newest.items()])
+                stand = all([await stands_at(redis, key) in ids for key, ids in newest.items()])
                 return stand and "suspect" not in await self._words(redis) and await self._live(redis)
 
             await self._patiently(caught_up, _SETTLES_WITHIN_S, "the streams stand where the exchanges stand")
@@ -215,9 +215,3 @@ async def staged(setting: Setting, folder: Path) -> AsyncIterator[Stage]:
 
 def _follows(key: StreamKey) -> bool:
     return key.channel != "trades" or FACTS[key.exchange].numbers_trades
-
-
-async def _stands_at(redis: Redis, key: StreamKey) -> int:
-    """The newest id; entries of a numbered stream that have none are few."""
-    last = await redis.xrevrange(str(key), count=20)
-    return next((int(fields[b"s"]) for _, fields in last if fields[b"s"].isdigit()), 0)

@@ -39,6 +39,12 @@ def children(pid: int) -> dict[str, int]:
     return found
 
 
+def told(pid: int) -> dict[str, str]:
+    """The environment that a process was started with."""
+    words = (PROCESSES / str(pid) / "environ").read_text().split("\0")
+    return dict(word.split("=", 1) for word in words if "=" in word)
+
+
 async def test_the_demo_runs_a_whole_bus_and_its_audit_balances():
     process = await demo("4")
     said, _ = await process.communicate()
@@ -50,9 +56,12 @@ async def test_the_demo_runs_a_whole_bus_and_its_audit_balances():
 async def test_a_worker_that_dies_is_noticed_and_named():
     process = await demo("60")
     await eventually(lambda: "ingest run" in children(process.pid))
-    os.kill(children(process.pid)["ingest run"], signal.SIGKILL)
+    worker = children(process.pid)["ingest run"]
+    name = told(worker)["INGEST_EXCHANGE"]
+    os.kill(worker, signal.SIGKILL)
     said, _ = await process.communicate()
-    assert (process.returncode, " worker ended by itself" in said.decode()) == (1, True)
+    ended = [line for line in said.decode().splitlines() if "ended by itself" in line]
+    assert (process.returncode, ended) == (1, [f"{name} worker ended by itself:"])
 
 
 async def test_a_demo_that_is_asked_to_stop_prints_its_audit():

@@ -8,12 +8,11 @@ from msgspec import Struct
 from ingest.contract.codec import Entry
 from ingest.contract.events import Delta, Gap, Snapshot, Status
 from ingest.simulator.ledger import Change, Struck
+from tests.chaos.books import Sides, apply, side_of
 from tests.chaos.exchange import Depth
 
 _WHOLE = 1 << 62
 """Levels of a book that is cut nowhere."""
-
-Cut = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
 
 
 class Hits(Struct, frozen=True):
@@ -73,7 +72,7 @@ class _Reader:
         self._proves = proves
         self._at = -1
         self._astray = False
-        self._book: Cut | None = None
+        self._book: Sides | None = None
 
     def begin(self, s: str, whole: Snapshot) -> Iterator[str]:
         """A snapshot; of a book that nothing proves, one that a reader says may be as wrong as the book."""
@@ -112,7 +111,7 @@ class _History:
     """The exchange's book, cut, each time that it was another; where it is not cut, after each change. As digests."""
 
     def __init__(self, start: Depth, changes: Iterable[Change], hit: Hits, depth: int) -> None:
-        whole: Cut = (_numbers(start.bids.items()), _numbers(start.asks.items()))
+        whole = side_of(start.bids.items()), side_of(start.asks.items())
         self.states = [_digest(_cut(whole, depth))]
         self._kept_back: set[int] = set()
         self._late: set[int] = set()
@@ -126,12 +125,12 @@ class _History:
             if change.s in hit.late:
                 self._late.add(len(self.states) - 1)
 
-    def find(self, book: Cut, first: int) -> int | None:
+    def find(self, book: Sides, first: int) -> int | None:
         """When it was this, at the earliest from `first` on."""
         digest = _digest(book)
         return next((i for i in range(first, len(self.states)) if self.states[i] == digest), None)
 
-    def next(self, book: Cut, at: int) -> int | None:
+    def next(self, book: Sides, at: int) -> int | None:
         """Where it stands if behind `at` it was this next, but for what was kept back or is late."""
         digest = _digest(book)
         for i in range(at + 1, len(self.states)):
@@ -150,23 +149,19 @@ class _History:
         return all(i in self._kept_back for i in range(at + 1, len(self.states)))
 
 
-def _applied(book: Cut, change: Snapshot | Delta | Change, depth: int) -> Cut:
-    sides = [{**side, **_numbers(levels)} for side, levels in zip(book, (change.bids, change.asks), strict=True)]
-    bids, asks = ({price: amount for price, amount in side.items() if amount} for side in sides)
-    return _cut((bids, asks), depth)
+def _applied(book: Sides, change: Snapshot | Delta | Change, depth: int) -> Sides:
+    whole = book[0].copy(), book[1].copy()
+    apply(whole, change)
+    return _cut(whole, depth)
 
 
-def _digest(book: Cut) -> int:
+def _digest(book: Sides) -> int:
     bids, asks = book
     return hash((frozenset(bids.items()), frozenset(asks.items())))
 
 
-def _cut(book: Cut, depth: int) -> Cut:
+def _cut(book: Sides, depth: int) -> Sides:
     if depth == _WHOLE:
         return book
-    bids, asks = book
-    return dict(sorted(bids.items(), reverse=True)[:depth]), dict(sorted(asks.items())[:depth])
-
-
-def _numbers(levels: Iterable[tuple[str, str]]) -> dict[Decimal, Decimal]:
-    return {Decimal(price): Decimal(amount) for price, amount in levels}
+    bids, asks = (sorted(side, key=Decimal) for side in book)
+    return {price: book[0][price] for price in bids[-depth:]}, {price: book[1][price] for price in asks[:depth]}

@@ -1,14 +1,10 @@
-"""The judges of what has no ids; of books, on two levels a side."""
+"""The judge of books whose updates have no ids, on two levels a side."""
 
 from ingest.contract.codec import Entry
-from ingest.contract.events import Body, Delta, Gap, Snapshot, Status, Trade
-from ingest.simulator import ledger
+from ingest.contract.events import Body, Delta, Gap, Snapshot, Status
 from ingest.simulator.ledger import Change
 from tests.chaos.exchange import Depth
 from tests.ingest.exchanges.content import NO_HITS, Hits, book_by_content
-from tests.ingest.exchanges.judging import trades_by_time
-
-MS = 1_000_000
 
 START = Depth(7, {"9.0": "1", "8.0": "1", "7.0": "5"}, {"10.0": "1", "11.0": "2"})
 
@@ -75,26 +71,3 @@ def test_a_book_that_nothing_proves_may_be_any_from_what_was_kept_back_until_it_
     assert found(SNAPSHOT, FIRST, THIRD, SUSPECT, LATER, hit=hit, proves=False) == []
     assert found(SNAPSHOT, FIRST, THIRD, SECOND, hit=hit, proves=False) == []
     assert found(SNAPSHOT, FIRST, THIRD, SECOND, hit=Hits({"11"}), proves=False) == ["after"]
-
-
-def trade(s: str, ms: int, price: str = "5", *, late: bool = False) -> Entry:
-    body = Trade(price=price, amount="1", side="buy", received_ns=1, exchange_ns=ms * MS)
-    return Entry(id="1-0", type="trade", n=1, g="g", s=s, event=body, late=late)
-
-
-def test_trades_whose_ids_have_no_order_are_there_once_or_their_time_is_registered():
-    said = [
-        ledger.Trade(key="k", s=s, first=s, price="5", amount="1", side="buy", exchange_ns=ms * MS)
-        for s, ms in (("a", 1), ("c", 2), ("b", 3))
-    ]
-    span = Gap(reason="unverifiable", from_ns=2 * MS, to_ns=3 * MS - 1)
-    gap = Entry(id="1-0", type="gap", n=1, g="g", s="x", event=span)
-    a, b, c = trade("a", 1), trade("b", 3), trade("c", 2)
-
-    def kinds(*entries: Entry) -> list[str]:
-        return [kind for kind, _ in trades_by_time(entries, said)]
-
-    assert (kinds(a, c, b), kinds(a, gap, b), kinds(a, b, trade("c", 2, late=True))) == ([], [], [])
-    assert (kinds(a, b), kinds(a, gap)) == (["lost"], ["lost"])
-    assert (kinds(a, c, c, b), kinds(a, b, c)) == (["doubled"], ["inverted"])
-    assert (kinds(a, c, trade("b", 3, "6")), kinds(a, c, b, trade("d", 4))) == (["wrong"], ["wrong"])

@@ -19,7 +19,7 @@ from consumers.services import lines
 from consumers.settings import read_settings
 
 POISON = "0.13"
-"""As an amount."""
+"""As an amount: nobody can handle it."""
 GROUPS: dict[str, Partition] = {"by-symbol": "symbol", "whole": "whole", "shared": "none"}
 SLOW = 0.002
 """Of the entries, those that take long."""

@@ -12,8 +12,9 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from consumers import connect
+from consumers.continuity import Fields
 from ingest.contract import keys
-from ingest.contract.codec import decode
+from ingest.contract.codec import UnreadableEntry, decode
 from ingest.contract.keys import parse_key
 from tests.chaos.consumers_child import POISON, SLOW, effects
 
@@ -70,15 +71,21 @@ class Plain:
         if self.acks_at_once and rows:
             await self._redis.xack(name, self._group, *(entry_id for entry_id, _ in rows))
         for entry_id, fields in rows:
-            entry = decode(entry_id, fields)
             if random.random() < SLOW:
                 await asyncio.sleep(0.3)
-            if entry.event.amount == POISON:
+            if _is_poison(entry_id, fields):
                 dead = keys.dead_letters(parse_key(name).exchange, self._group)
-                await self._redis.xadd(dead, {"dead_stream": name, "s": entry.s})
+                await self._redis.xadd(dead, {"dead_stream": name, "s": fields[b"s"]})
             else:
-                await self._redis.rpush(effects(self._group, name), entry.s)
+                await self._redis.rpush(effects(self._group, name), fields[b"s"])
             await self._redis.xack(name, self._group, entry_id)
+
+
+def _is_poison(entry_id: bytes, fields: Fields) -> bool:
+    try:
+        return decode(entry_id, fields).event.amount == POISON
+    except UnreadableEntry:
+        return True
 
 
 class AtOnce(Plain):

@@ -14,7 +14,7 @@ class Verdict(Struct, frozen=True):
     lost: int = 0
     """Neither handled nor among the dead letters."""
     doubled: int = 0
-    """Effects beyond the first."""
+    """Effects, and dead letters, beyond the first."""
     inverted: int = 0
     """Handled at first after one that stands behind them in the stream."""
     invented: int = 0
@@ -40,17 +40,19 @@ class Verdict(Struct, frozen=True):
 
 
 def judge(
-    group: str, entries: Sequence[str], poison: Collection[str], effects: Sequence[str], dead: Collection[str]
+    group: str, entries: Sequence[str], poison: Collection[str], effects: Sequence[str], dead: Sequence[str]
 ) -> Verdict:
     """Of one stream, whose entries are named by `s`."""
     place = {name: i for i, name in enumerate(entries)}
     times = Counter(effects)
+    # An entry has either one effect or one letter.
+    ends = times + Counter(dead)
     firsts = [place[name] for name in dict.fromkeys(effects) if name in place]
     return Verdict(
         group,
         entries=len(entries),
-        lost=sum(name not in times and name not in dead for name in entries),
-        doubled=sum(count - 1 for count in times.values()),
+        lost=sum(name not in ends for name in entries),
+        doubled=sum(count - 1 for count in ends.values()),
         inverted=_behind_their_time(firsts),
         invented=sum(name not in place for name in times),
         buried=len(set(dead) - set(poison)),

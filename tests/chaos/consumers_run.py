@@ -23,6 +23,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from consumers import connect
 from consumers.append import append
+from consumers.audit import accounts
 from deploy.local_redis import REMEDIES, LocalRedis, NoRedis, find_servers
 from ingest.contract import keys
 from ingest.contract.events import Event, Trade
@@ -109,7 +110,9 @@ class Producer:
         is_poison = every > 0 and self._random.random() < 1 / every
         if is_poison:
             self.poison.setdefault(key, set()).add(s)
-        body = Trade(price="1", amount=POISON if is_poison else "1", side="buy", received_ns=time.time_ns())
+        # Of the poison one half cannot be handled, and the other not even be read.
+        price, amount = self._random.choice([("1", POISON), ("NaN", "1")]) if is_poison else ("1", "1")
+        body = Trade(price=price, amount=amount, side="buy", received_ns=time.time_ns())
         return Event(key=key, s=s, body=body, rule="dense", first=s)
 
     async def _append(self, events: Sequence[Event]) -> None:
@@ -225,10 +228,10 @@ class Scene:
         return tuple([await self._judge(group) for group in self.setting.groups])
 
     async def _judge(self, group: str) -> Verdict:
-        dead: dict[str, set[str]] = {}
+        dead: dict[str, list[str]] = {}
         for exchange in {key.exchange for key in self.producer.streams}:
             for _, fields in await self.redis.xrange(keys.dead_letters(exchange, group)):
-                dead.setdefault(fields[b"dead_stream"].decode(), set()).add(fields[b"s"].decode())
+                dead.setdefault(fields[b"dead_stream"].decode(), []).append(fields[b"s"].decode())
         total = Verdict(group)
         for key in self.producer.streams:
             entries = [fields[b"s"].decode() for _, fields in await self.redis.xrange(str(key))]
@@ -251,6 +254,9 @@ async def play(setting: Setting, folder: Path, way: Way | None = None) -> Outcom
         await producing
         await scene.settles()
         verdicts = await scene.judge()
+        scene.troubles += [
+            f"{each.group} {each.key}: {each.verdict}" for each in await accounts(scene.redis) if each.unaccounted
+        ]
         about = await scene.redis.info("server")
         name = f"Valkey {about['valkey_version']}" if "valkey_version" in about else f"Redis {about['redis_version']}"
         return Outcome(name, scene.struck, verdicts, tuple(scene.troubles))

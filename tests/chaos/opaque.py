@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+from ingest.audit.registry import still_open
 from ingest.contract.codec import Entry
-from ingest.contract.events import Gap, Trade
+from ingest.contract.events import Candle, Gap, Trade
 from ingest.simulator import ledger
 from tests.chaos.chronicle import Chapter, Range
 from tests.chaos.losses import Finding
@@ -41,15 +42,24 @@ def trades_by_time(chapters: Sequence[Sequence[Entry]], emitted: Sequence[ledger
             yield "unfounded", f"the window {window[0]}-{window[1]} ms is not from a trade to a trade"
 
 
-def registered_windows(chapters: Sequence[Sequence[Entry]], kept: Sequence[Chapter]) -> Iterator[Finding]:
-    """The server keeps the windows that the entries say, from the time on when it last forgot them."""
+def registered_windows(
+    chapters: Sequence[Sequence[Entry]], kept: Sequence[Chapter], length_ms: int | None = None
+) -> Iterator[Finding]:
+    """The server keeps the windows that the entries say, from the time on when it last forgot them.
+
+    Of candles, which last `length_ms`, less what came late; of trades, whatever came late, others may be missing.
+    """
     said: set[Range] = set()
+    late: list[Range] = []
     for entries, chapter in zip(chapters, kept, strict=True):
         said |= {window for entry in entries if (window := window_of(entry))}
+        if length_ms:
+            opened = [e.event.open_ns // _MS for e in entries if e.late and isinstance(e.event, Candle)]
+            late += [(ms, ms + length_ms - 1) for ms in opened]
         if chapter.registered is not None:
-            if said != set(chapter.registered):
-                yield "unfounded", f"entries say the windows {sorted(said)}, the server keeps {chapter.registered}"
-            said = set()
+            if (open_still := still_open(said, late)) != sorted(chapter.registered):
+                yield "unfounded", f"entries say the windows {open_still}, the server keeps {chapter.registered}"
+            said, late = set(), []
 
 
 def window_of(entry: Entry) -> Range | None:

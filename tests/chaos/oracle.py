@@ -22,6 +22,7 @@ from ingest.contract.codec import Entry, UnreadableEntry, decode
 from ingest.contract.events import Candle, Delta, Gap, Snapshot, Status, Ticker, Trade
 from ingest.contract.keys import parse_key
 from ingest.simulator import ledger
+from ingest.simulator.bars import INTERVALS
 from tests.chaos.books import books
 from tests.chaos.chronicle import Past, Range, RawEntry
 from tests.chaos.endings import Part, excused, misplaced
@@ -67,7 +68,7 @@ def judge(key: str, past: Past, lives: Sequence[Truth], *, opaque: bool = False)
     But not of candles, for time goes on, nor of tickers, whose sources get new names, nor of trades that are `opaque`:
     whose ids have no order.
     """
-    channel = parse_key(key).channel
+    channel, interval = parse_key(key).channel, parse_key(key).interval or ""
     numbered = channel == "orderbook" or (channel == "trades" and not opaque)
     if not numbered:
         candles = [candle for life in lives for candle in life.candles]
@@ -93,6 +94,7 @@ def judge(key: str, past: Past, lives: Sequence[Truth], *, opaque: bool = False)
         findings += registered_windows(chapters, past.chapters)
     else:
         findings += _candles(told, lives[0].candles)
+        findings += registered_windows(chapters, past.chapters, INTERVALS[interval] // 1_000_000)
     for life, part, raw in _parts(past, chapters, lives) if not opaque else ():
         findings += _sound(key, part, raw, lives[life])
     return Verdict(
@@ -235,12 +237,19 @@ def _unreadable(past: Past, chapters: Sequence[Sequence[Entry]]) -> Iterator[Fin
 
 
 def _holes(entries: Iterable[Entry]) -> Iterator[Finding]:
-    """Numbers go on by one, and from 1 in each generation."""
+    """Numbers go on by one, and from 1 in each generation, which says behind which entry it begins."""
     g, n = "", 0
     for entry in entries:
         if entry.n != (n + 1 if entry.g == g else 1):
             yield "wrong", f"n={entry.n} of {entry.g} stands behind n={n} of {g}"
+        elif entry.g != g and g and not _follows(entry, g, n):
+            yield "wrong", f"{entry.g} begins behind n={n} of {g}, and does not say so"
         g, n = entry.g, entry.n
+
+
+def _follows(entry: Entry, g: str, n: int) -> bool:
+    gap = entry.event
+    return isinstance(gap, Gap) and (gap.after_g, gap.after_n) == (g, n)
 
 
 def _readable(raw: Iterable[RawEntry]) -> Iterator[Entry]:

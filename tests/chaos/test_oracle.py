@@ -88,6 +88,21 @@ def test_of_trades_it_finds(entries, registered, columns):
     assert found(TRADES, entries, TRADED, registered=registered) == columns
 
 
+@pytest.mark.parametrize(
+    ("begins", "columns"),
+    [
+        pytest.param(Gap(reason="rollback", after_g="aa", after_n=4), {}, id="said"),
+        pytest.param(Gap(reason="rollback", after_g="aa", after_n=3), {"wrong": 1}, id="of another place"),
+        pytest.param(Gap(reason="rollback", after_g="cc", after_n=4), {"wrong": 1}, id="of another generation"),
+        pytest.param(None, {"wrong": 1}, id="not said"),
+    ],
+)
+def test_a_generation_begins_with_the_word_behind_what(begins, columns):
+    told = [entry("y.1", begins)] if begins else []
+    later = [{**said, "g": "bb", "n": n} for n, said in enumerate([*told, *ALL[4:]], 1)]
+    assert found(TRADES, [*ALL[:4], *later], TRADED) == columns
+
+
 def test_a_number_that_means_another_event_than_before_is_found():
     assert found(TRADES, ALL, TRADED, witnessed=raw([trade(1), trade(3)])) == {"wrong": 1}
 
@@ -399,23 +414,44 @@ CLOSED = Truth(
 )
 
 
+def seconds(first, last):
+    """As the server keeps them, in ms."""
+    return first * 1000, last * 1000 + 999
+
+
 @pytest.mark.parametrize(
-    ("entries", "columns"),
+    ("entries", "registered", "columns"),
     [
-        pytest.param([candle(i) for i in (2, 3, 4, 5)], {}, id="all since the first"),
-        pytest.param([candle(i) for i in (2, 4, 5)], {"lost": 1}, id="one lost"),
+        pytest.param([candle(i) for i in (2, 3, 4, 5)], [], {}, id="all since the first"),
+        pytest.param([candle(i) for i in (2, 4, 5)], [], {"lost": 1}, id="one lost"),
         pytest.param(
-            [candle(2), candle(3), candle(3), candle(4), candle(5)], {"doubled": 1, "inverted": 1}, id="twice"
+            [candle(2), candle(3), candle(3), candle(4), candle(5)], [], {"doubled": 1, "inverted": 1}, id="twice"
         ),
-        pytest.param([candle(2), candle(3, close="9"), candle(4), candle(5)], {"wrong": 1}, id="one altered"),
-        pytest.param([candle(2), span(3, 4), candle(5)], {}, id="two lost, which is said"),
-        pytest.param([candle(2), span(3, 4), candle(5), candle(3, late=True)], {}, id="of which one came late"),
-        pytest.param([candle(2), span(3, 3), candle(5)], {"lost": 1}, id="a gap that says too little"),
-        pytest.param([candle(2), candle(3), span(3, 4), candle(5)], {"unfounded": 1}, id="a gap that says too much"),
+        pytest.param([candle(2), candle(3, close="9"), candle(4), candle(5)], [], {"wrong": 1}, id="one altered"),
+        pytest.param([candle(2), span(3, 4), candle(5)], [seconds(3, 4)], {}, id="two lost, which is said"),
+        pytest.param(
+            [candle(2), span(3, 4), candle(5), candle(3, late=True)], [seconds(4, 4)], {}, id="of which one came late"
+        ),
+        pytest.param([candle(2), span(3, 3), candle(5)], [seconds(3, 3)], {"lost": 1}, id="a gap that says too little"),
+        pytest.param(
+            [candle(2), candle(3), span(3, 4), candle(5)],
+            [seconds(3, 4)],
+            {"unfounded": 1},
+            id="a gap that says too much",
+        ),
+        pytest.param(
+            [candle(2), span(3, 4), candle(5)], [], {"unfounded": 1}, id="a gap that the server does not keep"
+        ),
+        pytest.param(
+            [candle(2), span(3, 4), candle(5), candle(3, late=True)],
+            [seconds(3, 4)],
+            {"unfounded": 1},
+            id="or keeps although one came late",
+        ),
     ],
 )
-def test_of_candles_it_finds(entries, columns):
-    assert found(CANDLES, entries, CLOSED) == columns
+def test_of_candles_it_finds(entries, registered, columns):
+    assert found(CANDLES, entries, CLOSED, registered=registered) == columns
 
 
 def opaque(s, ms, *, late=False, **others):

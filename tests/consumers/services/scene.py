@@ -81,7 +81,7 @@ class Owner:
         await self.redis.hset(keys.shards(key.exchange, self.group.name), "0", "test 1 - -")
         with contextlib.suppress(ResponseError):
             await self.redis.xgroup_create(str(key), self.group.name, "0")
-        await self.group.take_back(key, [mark.id.encode()])
+        await self.group.take_back(key, mark.g.encode(), [mark.id.encode()])
         done = await self.group.commit(key, mark, Tenancy("test", 0, 1), commands)
         return done == 1
 

@@ -13,7 +13,6 @@ other series of trades may have come and gone. Of a book it need not: that was t
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -28,11 +27,13 @@ from tests.chaos.losses import Finding, lost_range
 _FOREVER = 1 << 60
 
 
-class Part(NamedTuple):
+class Part(Struct, frozen=True):
     """A stretch of one chapter that belongs to one of the exchange's lives; it may begin with a `series_restart`."""
 
     life: int
     chapter: int
+    begins: int | None
+    """Its first id when it stood there, told before or not."""
     entries: Sequence[Entry]
 
     @property
@@ -44,25 +45,25 @@ class Part(NamedTuple):
     @property
     def ends(self) -> int | None:
         """Its newest id, heard or lost; None if it has none."""
-        return max((last for _, last in self._ids), default=None)
-
-    @property
-    def begins(self) -> int | None:
-        """Its first id."""
-        return next((first for first, _ in self._ids), None)
+        return max((last for _, last in _ids(self.entries)), default=None)
 
     @property
     def rolls_back(self) -> bool:
         """Whether Redis lost something in it."""
         return any(isinstance(entry.event, Gap) and entry.event.reason == ROLLBACK for entry in self.entries)
 
-    @property
-    def _ids(self) -> Iterator[Range]:
-        for entry in self.entries:
-            if lost := lost_range(entry):
-                yield lost
-            elif isinstance(entry.event, Trade | Delta | Snapshot):
-                yield int(entry.s), int(entry.s)
+
+def begins_at(entries: Sequence[Entry]) -> int | None:
+    """The first id of these."""
+    return next((first for first, _ in _ids(entries)), None)
+
+
+def _ids(entries: Sequence[Entry]) -> Iterator[Range]:
+    for entry in entries:
+        if lost := lost_range(entry):
+            yield lost
+        elif isinstance(entry.event, Trade | Delta | Snapshot):
+            yield int(entry.s), int(entry.s)
 
 
 class Excuses(Struct, frozen=True):

@@ -279,6 +279,22 @@ OLDER_SAID = [snapshot(901, ("99", "5"))]
             id="a snapshot begins it again after Redis forgot it",
         ),
         pytest.param(
+            [
+                [*OLDER_SAID, anew("x.1", 902), START, D3, D6],
+                [rollback("y.1"), *OLDER_SAID, anew("x.1", 902), START, D3, D6, D9, D12, D15],
+            ],
+            {},
+            id="all of it is said again",
+        ),
+        pytest.param(
+            [
+                [*OLDER_SAID, anew("x.1", 902), START, D3, D6],
+                [rollback("y.1"), *OLDER_SAID, anew("x.1", 902), START, D3, D6, D12, D15],
+            ],
+            {"lost": 1},
+            id="all of it, but for one that is lost",
+        ),
+        pytest.param(
             [[*OLDER_SAID, anew("x.1", 902), START, D3, anew("x.2", 4), *ANEW]],
             {"lost": 2, "unfounded": 1},
             id="not while Redis did not forget",
@@ -503,6 +519,18 @@ def test_of_trades_whose_ids_have_no_order_it_finds(chapters, registered, column
     past = Past([*(Chapter(raw(told)) for told in chapters[:-1]), Chapter(raw(chapters[-1]), registered)])
     verdict = judge(TRADES, past, [OPAQUE], opaque=True)
     assert {column: count for column in COLUMNS if (count := getattr(verdict, column))} == columns
+
+
+@pytest.mark.parametrize(("ms", "wrong"), [(2, 0), (5, 1), (10, 0), (19, 0), (20, 1), (22, 1)])
+def test_trades_that_nobody_listened_to_lie_before_a_life_of_the_exchange(ms, wrong):
+    again = ledger.Trade(key=TRADES, s="f", first="f", price="1.0", amount="2.0", side="buy", exchange_ns=20_000_000)
+    said = sorted([(3, D), (5, A), (5, C), (8, B), (9, E), (20, opaque("f", 20)), (ms, opaque("x", ms))], key=first)
+    past = Past([Chapter(raw([entry for _, entry in said]), [])])
+    assert judge(TRADES, past, [OPAQUE, Truth([again])], opaque=True).wrong == wrong
+
+
+def first(pair):
+    return pair[0]
 
 
 def test_a_gap_may_have_one_of_a_chapter_that_was_taken_away_within_it():

@@ -3,9 +3,9 @@
 A series that has ended is said by no exchange again. So a `series_restart` names the id from which on it may be
 missing: the one behind the last that was in the stream. Nothing else of an old series may be.
 
-And where Redis forgets a series that it had, which then is begun again, it is not the same as before: of a book, what
-came before the snapshot with which it begins the second time has gone with what Redis forgot, and if meanwhile the
-series has ended, all of it has. That is told by the `rollback`, and by the `series_restart` that follows it.
+And where Redis forgets a series that it had, which then is begun again, a book is not the same as before: what came
+before the snapshot with which it begins the second time has gone with what Redis forgot. That is told by the
+`rollback`, and by the `series_restart` that follows it.
 
 And where ids began anew yet again before anybody was sure that they had, the `series_restart` names a time up to which
 other series of trades may have come and gone. Of a book it need not: that was told to be out of order.
@@ -103,10 +103,8 @@ def excused(parts: Sequence[Part], life_of: Callable[[int], int], *, is_book: bo
                 ranges.append((ended, (first, _FOREVER)))
             between = range(ended + 1, part.life)
             # A book that has yet to begin says nothing, and has told so.
-            if forgot or is_book:
+            if is_book:
                 unsaid.update(between)
-            if forgot:  # what was said of it is forgotten, and what came behind that had no place any more
-                ranges += [(life, (newest[life] + 1, _FOREVER)) for life in between if life in newest]
             if part.restart.to_ns is not None:
                 passed_ns.update(dict.fromkeys(between, part.restart.to_ns))
         if part.restart and forgot and is_book and part.life in newest and part.begins is not None:

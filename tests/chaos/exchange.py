@@ -12,10 +12,11 @@ import msgspec
 from msgspec import Struct
 
 from deploy.local_redis import free_port, wait_for_port
-from ingest.contract.keys import StreamKey
+from ingest.contract.keys import StreamKey, parse_key
 from ingest.simulator import ledger as ledgers
 from ingest.simulator.ledger import Candle, Record
 from tests.chaos.child import Child
+from tests.ingest.exchanges.facts import FACTS
 
 _MS = 1_000_000
 _HEARD_WITHIN_S = 60
@@ -109,7 +110,7 @@ class Exchange:
         """Of trades and books, from the newest place in this life up to where the life before began, see `place`."""
         newest = {record.key: _place(record) for record in _followed(self._ledgers[-1])}
         before = _followed(self._ledgers[-2]) if len(self._ledgers) > 1 else ()
-        ends = {record.key: _place(record) for record in reversed([*before]) if record.s.isdigit()}
+        ends = {record.key: _place(record) for record in reversed([*before]) if has_order(parse_key(record.key))}
         return {key: range(said, ends.get(key, 1 << 53)) for key, said in newest.items()}
 
     def truth(self) -> list[dict[str, Truth]]:
@@ -129,13 +130,18 @@ class Exchange:
         }
 
 
-def place(s: str, exchange_ns: int | None) -> int:
+def has_order(key: StreamKey) -> bool:
+    """Whether the ids of a stream follow one another."""
+    return key.channel != "trades" or FACTS[key.exchange].numbers_trades
+
+
+def place(key: StreamKey, s: str, exchange_ns: int | None) -> int:
     """Where a trade or a change stands: its id; or its time in ms, where ids have no order."""
-    return int(s) if s.isdigit() else (exchange_ns or 0) // _MS
+    return int(s) if has_order(key) else (exchange_ns or 0) // _MS
 
 
 def _place(record: ledgers.Trade | ledgers.Delta) -> int:
-    return place(record.s, record.exchange_ns if isinstance(record, ledgers.Trade) else None)
+    return place(parse_key(record.key), record.s, record.exchange_ns if isinstance(record, ledgers.Trade) else None)
 
 
 def _followed(ledger: Path) -> Iterator[ledgers.Trade | ledgers.Delta]:

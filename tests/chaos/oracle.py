@@ -26,7 +26,7 @@ from ingest.simulator.bars import INTERVALS
 from tests.chaos.books import books
 from tests.chaos.chronicle import Past, Range, RawEntry
 from tests.chaos.endings import Part, begins_at, excused, misplaced
-from tests.chaos.exchange import Truth
+from tests.chaos.exchange import Truth, has_order
 from tests.chaos.losses import Finding, gaps_of_book, gaps_of_trades, lost_still, registry
 from tests.chaos.opaque import registered_windows, trades_by_time
 
@@ -62,14 +62,14 @@ class Verdict(Struct, frozen=True, kw_only=True):
         return not (self.lost or self.doubled or self.inverted or self.unfounded or self.wrong)
 
 
-def judge(key: str, past: Past, lives: Sequence[Truth], *, opaque: bool = False) -> Verdict:
+def judge(key: str, past: Past, lives: Sequence[Truth]) -> Verdict:
     """What became of what was emitted, in each of the exchange's lives; where one ends and another begins is said.
 
-    But not of candles, for time goes on, nor of tickers, whose sources get new names, nor of trades that are `opaque`:
-    whose ids have no order.
+    But not of candles, for time goes on, nor of tickers, whose sources get new names, nor of trades whose ids have no
+    order.
     """
     channel, interval = parse_key(key).channel, parse_key(key).interval or ""
-    numbered = channel == "orderbook" or (channel == "trades" and not opaque)
+    numbered = channel in ("orderbook", "trades") and has_order(parse_key(key))
     if not numbered:
         spoken = [life.emitted for life in lives]
         candles = [candle for life in lives for candle in life.candles]
@@ -90,13 +90,13 @@ def judge(key: str, past: Past, lives: Sequence[Truth], *, opaque: bool = False)
         findings += _registries(past, chapters)
         findings += _lives(channel, chapters, lives)
         findings += misplaced(_cut(chapters, lives), partial(_nearest, lives))
-    elif opaque:
+    elif channel == "trades":
         findings += trades_by_time(chapters, spoken)
         findings += registered_windows(chapters, past.chapters)
     else:
         findings += _candles(told, lives[0].candles)
         findings += registered_windows(chapters, past.chapters, INTERVALS[interval] // 1_000_000)
-    for life, part, raw in _parts(past, chapters, lives) if not opaque else ():
+    for life, part, raw in _parts(past, chapters, lives) if channel != "trades" or numbered else ():
         findings += _sound(key, part, raw, lives[life])
     return Verdict(
         key=key,

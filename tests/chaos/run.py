@@ -11,7 +11,6 @@ from tests.chaos.faults import Fault
 from tests.chaos.oracle import Verdict, judge
 from tests.chaos.scene import Scene, Setting, staged
 from tests.chaos.strikes import carry_out
-from tests.ingest.exchanges.facts import FACTS
 
 _SPEAKS_WITHIN_S = 1.2
 """Every source of every symbol has something to say in that time."""
@@ -61,7 +60,4 @@ async def _judged(scene: Scene) -> tuple[Verdict, ...]:
     lives = scene.exchange.truth()
     async with scene.redis() as redis:
         pasts = [(str(key), await scene.chronicle.past(redis, key)) for key in scene.keys]
-    opaque = not FACTS[scene.keys[0].exchange].numbers_trades
-    return tuple(
-        [await asyncio.to_thread(judge, key, past, [life[key] for life in lives], opaque=opaque) for key, past in pasts]
-    )
+    return tuple([await asyncio.to_thread(judge, key, past, [life[key] for life in lives]) for key, past in pasts])

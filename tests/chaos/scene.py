@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from deploy.local_redis import LocalRedis
 from ingest.contract.codec import decode
 from ingest.contract.events import Delta, Snapshot, Trade
-from ingest.contract.keys import StreamKey
+from ingest.contract.keys import StreamKey, parse_key
 from tests.chaos.child import Child
 from tests.chaos.chronicle import Chronicle
 from tests.chaos.disk import Disk
@@ -134,7 +134,7 @@ class Scene:
         async with self.redis() as redis:
 
             async def caught_up() -> bool:
-                return all([await stands_at(redis, key) in said for key, said in newest.items()])
+                return all([await stands_at(redis, parse_key(key)) in said for key, said in newest.items()])
 
             await self._patiently(caught_up, _SETTLES_WITHIN_S, "the streams stand where the exchange stands")
 
@@ -236,12 +236,12 @@ def _told(setting: Setting, redis_port: int, exchange_port: int, spill: Path) ->
     }
 
 
-async def stands_at(redis: Redis, key: StreamKey | str) -> int:
+async def stands_at(redis: Redis, key: StreamKey) -> int:
     """The newest place of a trade or a change; other entries are few among these."""
     entries = [decode(*raw) for raw in await redis.xrevrange(str(key), count=20)]
     return next(
         (
-            place(entry.s, getattr(entry.event, "exchange_ns", None))
+            place(key, entry.s, getattr(entry.event, "exchange_ns", None))
             for entry in entries
             if isinstance(entry.event, Trade | Delta | Snapshot)
         ),

@@ -17,7 +17,7 @@ from ingest.contract.events import Status
 from ingest.contract.keys import StreamKey, parse_key
 from ingest.exchanges import EXCHANGES
 from ingest.simulator.dialects import DIALECTS
-from ingest.simulator.faults import KINDS
+from ingest.simulator.faults import KINDS, BadFault
 from tests.ingest.exchanges.facts import AGAIN, CUT, FACTS, LOST, Outcome
 from tests.ingest.exchanges.joined import Joined
 from tests.ingest.exchanges.judging import verdict
@@ -70,6 +70,7 @@ OUTCOMES: Mapping[str, tuple[tuple[str, ...], Outcome]] = {
 """What comes of each kind of fault: what is played, and what is told of it besides data."""
 OF_ALL = ("stall", "drop", "half-open", "notice", "maintenance", "refuse", "series", "series and drop")
 """Those that other symbols notice, too."""
+PAIRS = [(name, what) for name in ALL for what in OUTCOMES]
 
 on_all = pytest.mark.parametrize("name", ALL)
 
@@ -91,9 +92,9 @@ def joined(name: str, *faults: str) -> Joined:
 
 
 @cache
-def undisturbed(name: str, seconds: float) -> list[object]:
-    """What the second symbol's streams are if nothing goes wrong."""
-    return of_symbol(joined(name).run(seconds), ETH)
+def undisturbed(name: str, seconds: float, which: int) -> list[object]:
+    """What a symbol's streams are if nothing goes wrong."""
+    return of_symbol(joined(name).run(seconds), which)
 
 
 def of_symbol(met: Joined, which: int) -> list[object]:
@@ -142,17 +143,24 @@ def test_all_its_channels_speak(name: str):
     assert [key for key in met.keys if not met.entries(key.channel, key.symbol)] == []
 
 
-@on_all
-@pytest.mark.parametrize("what", OUTCOMES)
+@pytest.mark.parametrize(("name", "what"), [(name, what) for name, what in PAIRS if not FACTS[name].lack(what)])
 def test_every_fault_ends_as_it_should_and_is_made_good_or_told(name: str, what: str):
     facts, (faults, comes) = FACTS[name], OUTCOMES[what]
-    if lack := facts.lack(what):
-        pytest.skip(lack)
     met = joined(name, *faults).run(SETTLED_S)
     expected = facts.otherwise[what].outcome if what in facts.otherwise else comes
     assert (outcome(met), wrong(met), still(met), met.struck != []) == (expected, [], {}, True)
     noticed = what in OF_ALL or (facts.needs_rest and what.startswith("rest-"))
-    assert noticed or of_symbol(met, ETH) == undisturbed(name, SETTLED_S)
+    assert noticed or of_symbol(met, ETH) == undisturbed(name, SETTLED_S, ETH)
+
+
+@pytest.mark.parametrize(("name", "what"), [(name, what) for name, what in PAIRS if FACTS[name].lack(what)])
+def test_a_fault_that_there_is_none_of_is_refused_or_alters_nothing(name: str, what: str):
+    alone = [fault for fault in OUTCOMES[what][0] if fault not in HOLES]
+    try:
+        met = joined(name, *alone).run(SETTLED_S)
+    except BadFault:
+        return
+    assert of_symbol(met, BTC) == undisturbed(name, SETTLED_S, BTC)
 
 
 def test_every_kind_of_fault_has_its_outcome():

@@ -17,7 +17,8 @@ from ingest.simulator.ledger import Record
 
 _FOREVER = 1 << 80
 _MS = 1_000_000
-_IDENTITY = ("key", "s", "first")
+_NOT_SAID = ("key", "s", "first", "answer")
+"""What the bus says elsewhere, or not at all."""
 _NUMBERED = (ledger.Trade, ledger.Delta)
 
 
@@ -160,7 +161,7 @@ def _difference(record: Record, event: Body) -> str:
     same = _same_number if getattr(event, "backfilled", None) else eq
     for name in record.__struct_fields__:
         emitted, said = getattr(record, name), getattr(event, name, None)
-        if name not in _IDENTITY and emitted is not None and not same(emitted, said):
+        if name not in _NOT_SAID and emitted is not None and not same(emitted, said):
             return f"{name} was {emitted!r}, the entry says {said!r}"
     return ""
 

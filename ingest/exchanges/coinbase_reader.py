@@ -7,8 +7,7 @@ from ingest.contract.keys import StreamKey, parse_symbol
 from ingest.exchanges import coinbase_frames as frames
 from ingest.exchanges.counted import CountedBook
 from ingest.exchanges.exchange import SkipFrame
-from ingest.exchanges.known_ticker import KnownTicker
-from ingest.exchanges.reading import EachTrade
+from ingest.exchanges.reading import EachTicker, EachTrade
 from ingest.exchanges.session import Session
 from ingest.exchanges.talk import UNREADABLE
 
@@ -22,7 +21,7 @@ class CoinbaseReader:
         self._symbols = symbols
         self._raw_books = raw_books
         self._session = Session("reader")
-        self._tickers: dict[StreamKey, KnownTicker] = {}
+        self._tickers: dict[StreamKey, EachTicker] = {}
         self._books: dict[StreamKey, CountedBook] = {}
 
     def snapshot(self, body: bytes) -> None:
@@ -51,7 +50,7 @@ class CoinbaseReader:
 
     def _ticker(self, said: frames.Ticker, now_ns: int) -> Sequence[Event]:
         key, known = self._key("ticker", said.product_id), frames.ticker(said, now_ns)
-        ticker = self._tickers.setdefault(key, KnownTicker(key, self._session, None))
+        ticker = self._tickers.setdefault(key, EachTicker(key))
         return ticker.say("ticker", said.sequence, known.facts, known.exchange_ns, now_ns)
 
     def _levels(self, said: frames.Whole | frames.Changes, now_ns: int) -> Sequence[Event]:

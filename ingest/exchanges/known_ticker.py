@@ -39,8 +39,7 @@ class KnownTicker:
 
     From the first mark that is heard of a source on, all of it is said. Whether the stream has come that far by then,
     so that nothing is missing between the two, is decided where it is written: the rule `silence`. What is heard waits
-    a moment before, for another writer may be about to say just that. Only who was told that there is no ticker at all
-    begins at once: what another said first, and died before more of it was written, is then missing without a word.
+    a moment before, for another writer may be about to say just that.
     """
 
     kept = Kept(
@@ -51,7 +50,7 @@ class KnownTicker:
     )
 
     def __init__(self, key: StreamKey, session: Session, position: str | None) -> None:
-        """`position` are the newest marks in the stream, `SOURCE.MARK` each; None where no ticker is in it yet."""
+        """`position` are the newest marks in the stream, `SOURCE.MARK` each; None if it has none."""
         self.key = key
         self._session = session
         self._marks = _marks(position)
@@ -59,8 +58,6 @@ class KnownTicker:
         """Under which each source goes on."""
         self._known: dict[str, str | None] = {}
         self._heard: dict[str, int] = {}
-        self._begins = position is None
-        """Whether nothing can be missing, as nothing was there before."""
         self._joined: set[str] = set()
         self._joining: dict[str, Mark] = {}
         """The first that was heard of a source that has not joined."""
@@ -109,7 +106,7 @@ class KnownTicker:
         event = Event(
             self.key, now.of(source), Ticker(received_ns=now_ns, exchange_ns=exchange_ns, **self._known), "ticker"
         )
-        if not self._begins and source not in self._joined and source not in self._joining:
+        if source not in self._joined and source not in self._joining:
             self._joining[source] = now
             self._say_at = min(self._say_at, now_ns + HOLD_NS)
         if not self._joining:
@@ -192,7 +189,6 @@ class KnownTicker:
 
     def _begin_anew(self, why: str) -> None:
         """What follows does not join what was said; and what waits has names that are not right any more."""
-        self._begins = False
         self._why = why
         self._joined.clear()
         self._joining.clear()

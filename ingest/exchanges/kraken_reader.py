@@ -11,10 +11,9 @@ from ingest.contract.keys import StreamKey, parse_symbol
 from ingest.exchanges import kraken_frames as frames
 from ingest.exchanges.counted import CountedBook
 from ingest.exchanges.exchange import Instrument, SkipFrame
-from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.kraken_feeds import DEPTHS, INTERVALS
 from ingest.exchanges.kraken_readers import Books, Tickers
-from ingest.exchanges.reading import EachCandle, EachTrade
+from ingest.exchanges.reading import EachCandle, EachTicker, EachTrade
 from ingest.exchanges.session import Session
 from ingest.exchanges.talk import UNREADABLE
 
@@ -73,7 +72,7 @@ class KrakenReader:
         heard = [(self._key("ticker", row.symbol), frames.ticker(row, now_ns)) for row in said.data]
         events: list[Event] = []
         for key, known in heard:
-            ticker = self._tickers.setdefault(key, Tickers(KnownTicker(key, self._session, None)))
+            ticker = self._tickers.setdefault(key, Tickers(EachTicker(key)))
             events += ticker.hear(known, said.type == "snapshot", now_ns)
         return events
 

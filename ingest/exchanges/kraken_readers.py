@@ -12,7 +12,7 @@ from ingest.exchanges.by_time import TradePages
 from ingest.exchanges.counted import CountedBook
 from ingest.exchanges.dense import DenseTrades
 from ingest.exchanges.exchange import Instrument
-from ingest.exchanges.known_ticker import KnownTicker
+from ingest.exchanges.hearing import HearsTickers
 from ingest.exchanges.kraken_frames import Known
 from ingest.exchanges.kraken_rest import digits_of
 from ingest.exchanges.sorted_book import SortedBook
@@ -46,7 +46,7 @@ class Trades:
 class Tickers:
     """One symbol's ticker. Its time is its mark; of one time there may be several, a snapshot the last of them."""
 
-    def __init__(self, topic: KnownTicker) -> None:
+    def __init__(self, topic: HearsTickers) -> None:
         self.topic = topic
         self._newest = Known({}, 0)
         self._same = 0

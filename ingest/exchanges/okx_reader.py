@@ -8,12 +8,11 @@ from ingest.contract.keys import StreamKey, parse_symbol
 from ingest.exchanges.book import Level
 from ingest.exchanges.chained import ChainedBook
 from ingest.exchanges.exchange import SkipFrame
-from ingest.exchanges.known_ticker import KnownTicker
 from ingest.exchanges.okx_feeds import BARS, DEPTH
 from ingest.exchanges.okx_frames import levels, read_head, read_trades, same, trade
 from ingest.exchanges.okx_readers import Hear, HearsBook, books, candles, tickers, trades
 from ingest.exchanges.okx_rest import book
-from ingest.exchanges.reading import EachCandle, EachChange, EachTrade
+from ingest.exchanges.reading import EachCandle, EachChange, EachTicker, EachTrade
 from ingest.exchanges.session import Session
 from ingest.exchanges.talk import UNREADABLE
 
@@ -64,7 +63,7 @@ class OkxReader:
             hear = trades if channel == "trades-all" else merged
             self._hear[name] = hear(name, EachTrade(StreamKey("okx", "trades", symbol)))
         elif channel == "tickers":
-            self._hear[name] = tickers(name, KnownTicker(StreamKey("okx", "ticker", symbol), self._session, None))
+            self._hear[name] = tickers(name, EachTicker(StreamKey("okx", "ticker", symbol)))
         elif channel in _INTERVALS:
             interval = _INTERVALS[channel]
             self._hear[name] = candles(name, interval, EachCandle(StreamKey("okx", f"candles-{interval}", symbol)))

@@ -8,7 +8,7 @@ from ingest.contract.numbers import exchange_time
 from ingest.exchanges import okx_frames as frames
 from ingest.exchanges.book import Level
 from ingest.exchanges.candles import Interval
-from ingest.exchanges.known_ticker import KnownTicker
+from ingest.exchanges.hearing import HearsTickers
 
 Hear = Callable[[bytes, int], Sequence[Event]]
 """A frame, and when it came. Raises what UNREADABLE names, before it has changed anything."""
@@ -52,7 +52,7 @@ def trades(name: str, topic: HearsTrades) -> Hear:
     return hear
 
 
-def tickers(name: str, topic: KnownTicker) -> Hear:
+def tickers(name: str, topic: HearsTickers) -> Hear:
     """One symbol's ticker; its time is its mark, as there are ten a second at most."""
 
     def hear(frame: bytes, now_ns: int) -> Sequence[Event]:

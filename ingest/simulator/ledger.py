@@ -72,6 +72,8 @@ class Ticker(_Record, frozen=True):
     low: str | None = None
     volume: str | None = None
     quote_volume: str | None = None
+    answer: bool = False
+    """Whether it was told to one alone, who has just subscribed."""
 
 
 class Candle(_Record, frozen=True):

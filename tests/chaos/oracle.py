@@ -73,7 +73,7 @@ def judge(key: str, past: Past, lives: Sequence[Truth]) -> Verdict:
     if not numbered:
         spoken = [life.emitted for life in lives]
         candles = [candle for life in lives for candle in life.candles]
-        unsent = {s for life in lives for s in (*life.unsent, *_overtaken(life))}
+        unsent = {s for life in lives for s in (*life.unsent, *_overtaken(life), *_answers(life))}
         lives = [Truth([record for life in lives for record in life.emitted], None, candles, unsent)]
     chapters = [list(_readable(chapter.entries)) for chapter in past.chapters]
     # Of a state, an old one that is written again later than a new one is not the same as before.
@@ -331,6 +331,12 @@ def _overtaken(life: Truth) -> Iterator[str]:
             if int(mark) < newest.get(source, 0):
                 yield record.s
             newest[source] = max(int(mark), newest.get(source, 0))
+
+
+def _answers(life: Truth) -> set[str]:
+    """Tickers that one alone was told, on subscribing: another, who hears all that all are told, may be ahead of it."""
+    tickers = [record for record in life.emitted if isinstance(record, ledger.Ticker)]
+    return {record.s for record in tickers if record.answer} - {record.s for record in tickers if not record.answer}
 
 
 def _source(s: str) -> str:

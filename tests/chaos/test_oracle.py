@@ -393,6 +393,14 @@ def test_what_a_fault_kept_back_may_be_missing_and_what_its_exchange_said_too_la
     assert [found(TICKER, told, truth) for truth in (kept_back, too_late, another)] == [{}, {}, {"lost": 1}]
 
 
+def test_what_one_alone_was_told_on_subscribing_may_be_missing_and_what_all_were_told_may_not():
+    told = [ticker(f"book.{i}") for i in (1, 2, 4, 5)]
+    first, second, third, *others = TICKED.emitted
+    answer = structs.replace(third, answer=True)
+    truths = [Truth([first, second, *thirds, *others]) for thirds in ([answer], [answer, third], [third])]
+    assert [found(TICKER, told, truth) for truth in truths] == [{}, {"lost": 1}, {"lost": 1}]
+
+
 def test_a_silence_is_one_of_all_sources():
     both = Truth([record for source in ("book", "stats") for record in of_source(source)])
     silent = [ticker("book.1"), ticker("stats.1"), stale(1), ticker("book.5"), ticker("stats.4"), ticker("stats.5")]

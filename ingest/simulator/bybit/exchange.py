@@ -212,7 +212,7 @@ class Bybit:
     def _whole(self, topic: Topic) -> Frame:
         listed = self._hearers.listed[topic.symbol]
         if topic.kind == "tickers":
-            return listed.ticked(self._seq, self._now_ns)
+            return listed.ticked(self._seq, self._now_ns, answer=True)
         depth = self._depth(listed, int(topic.detail))
         if depth.levels == 1:
             return self._top(topic, depth, self._now_ns)

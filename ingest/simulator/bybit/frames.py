@@ -97,8 +97,8 @@ class Listed:
         told = tuple([records.trade(self.trades, self.trade_id(trade), trade, self, MS) for trade in trades])
         return Frame(envelope(f"publicTrade.{self.native}", "snapshot", now_ns, data), told)
 
-    def ticked(self, seq: int, now_ns: int) -> Frame:
-        """`tickers`: the rolling 24 hours, without best prices."""
+    def ticked(self, seq: int, now_ns: int, *, answer: bool = False) -> Frame:
+        """`tickers`: the rolling 24 hours, without best prices; to all, or in answer to one who subscribes."""
         day, last = self.pair.bars.day(), self.pair.last
         s = f"24hr.{now_ns // MS * MS}"
         record = ledger.Ticker(
@@ -111,6 +111,7 @@ class Listed:
             low=self.price(day.low),
             volume=self.amount(day.lots),
             quote_volume=self.value(day.value),
+            answer=answer,
         )
         change = (day.close - day.open) * UNIT // day.open
         data = {

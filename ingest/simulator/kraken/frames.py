@@ -92,6 +92,7 @@ class Listed:
             high=self.price(day.high),
             low=self.price(day.low),
             volume=self.amount(day.lots),
+            answer=kind == "snapshot",
         )
         data = {
             "symbol": self.symbol,

@@ -9,6 +9,7 @@ from ingest.exchanges.binance import Binance
 from ingest.exchanges.exchange import Fetch, FetchFailed, Instrument, Locate, Notice, Send, SkipFrame, Standing
 from ingest.exchanges.ranged import LATE_NS, QUIET_NS
 from ingest.exchanges.topic import HOLD_NS
+from tests.ingest.exchanges.waited import tickers
 
 NOW = 1_795_335_330_200_000_000
 SYMBOLS = {
@@ -87,7 +88,7 @@ def test_a_ticker_is_always_all_that_is_known():
         "ask_amount": "2.00000000",
     }
     later = DAY.replace(b'"E":1795335330500', b'"E":1795335331500')
-    assert [talk.receive(frame, NOW)[0] for frame in (DAY, BOOK_TICKER, later)] == [
+    assert tickers(talk, DAY, BOOK_TICKER, later, now_ns=NOW) == [
         Event(TICKER, f"24hr.{day_ns}", Ticker(received_ns=NOW, exchange_ns=day_ns, **old_best, **day), "ticker"),
         Event(TICKER, "book.81234567890", Ticker(received_ns=NOW, **best, **day), "ticker"),
         Event(
@@ -102,7 +103,7 @@ def test_a_ticker_is_always_all_that_is_known():
 def test_a_price_of_zero_is_no_price():
     frame = BOOK_TICKER.replace(b"61250.09000000", b"0.00000000").replace(b"1.84000000", b"0.00000000")
     known = Ticker(received_ns=NOW, ask="61250.10000000", ask_amount="0.92000000")
-    assert conversation().receive(frame, NOW) == (Event(TICKER, "book.81234567890", known, "ticker"),)
+    assert tickers(conversation(), frame, now_ns=NOW) == [Event(TICKER, "book.81234567890", known, "ticker")]
 
 
 @pytest.mark.parametrize(
@@ -207,8 +208,7 @@ def test_missed_candles_are_fetched_and_come_in_order():
 
 def test_when_a_connection_ends_what_has_no_ids_grows_old():
     talk = conversation()
-    for frame in FRAMES:
-        talk.receive(frame, NOW)
+    tickers(talk, *FRAMES, now_ns=NOW)
     assert [(event.key, event.body.state, event.first) for event in talk.closed("cut")] == [
         (TICKER, "stale", "stale 24hr.1795335330500000000 book.81234567890"),
         (BOOK, "stale", "stale"),

@@ -17,6 +17,7 @@ from tests.ingest.exchanges.test_binance import (
     TRADES,
     conversation,
 )
+from tests.ingest.exchanges.waited import tickers
 
 
 def test_it_subscribes_to_all_in_one_message():
@@ -36,7 +37,7 @@ def test_what_is_unsubscribed_falls_silent_and_the_rest_goes_on():
     talk = conversation(TRADES, TICKER)
     talk.receive(b'{"result":null,"id":1}', NOW)
     sent = talk.unsubscribe([TRADES], NOW + 1_000_000_000)
-    heard = (talk.receive(TRADE, NOW), len(talk.receive(BOOK_TICKER, NOW)), talk.positions())
+    heard = (talk.receive(TRADE, NOW), len(tickers(talk, BOOK_TICKER, now_ns=NOW)), talk.positions())
     assert (sent, heard) == (
         [Send('{"method":"UNSUBSCRIBE","params":["btcusdt@trade"],"id":2}')],
         ((), 1, {TICKER: "book.81234567890"}),
@@ -93,6 +94,7 @@ def test_with_nothing_left_the_connection_ends(refusal):
 def test_a_ticker_without_its_24_hours_is_told_resubscribed_and_at_last_a_reason_to_connect_anew():
     talk = conversation(TICKER)
     talk.receive(b'{"result":null,"id":1}', NOW)
+    tickers(talk, BOOK_TICKER.replace(b"81234567890", b"8123456000"), now_ns=NOW)
     said = []
     for second in range(0, 200, 5):
         now_ns = NOW + second * 1_000_000_000

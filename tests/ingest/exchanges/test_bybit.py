@@ -13,6 +13,7 @@ from ingest.exchanges.exchange import Fetch, FetchFailed, Instrument, Locate, No
 from ingest.exchanges.pushed import LATE_NS, QUIET_NS
 from ingest.exchanges.topic import HOLD_NS
 from ingest.exchanges.unflagged import GRACE_NS
+from tests.ingest.exchanges.waited import tickers
 
 NOW = 1_795_305_600_300_000_000
 S = 1_000_000_000
@@ -149,23 +150,20 @@ def test_a_ticker_is_joined_with_the_best_prices_and_lacks_them_until_they_come(
     }
     best = {"bid": "83805.1", "bid_amount": "0.52", "ask": "83805.2", "ask_amount": "0.1"}
     at_ns = 1795305600126_000000
-    assert [talk.receive(frame, NOW) for frame in (DAY, BEST, BEST)] == [
-        (Event(TICKER, f"24hr.{at_ns}", Ticker(received_ns=NOW, exchange_ns=at_ns, **day), "ticker"),),
-        (
-            Event(
-                TICKER,
-                "book.77",
-                Ticker(received_ns=NOW, exchange_ns=1795305600147_000000, **day, **best),
-                "ticker",
-            ),
+    assert tickers(talk, DAY, BEST, BEST, now_ns=NOW) == [
+        Event(TICKER, f"24hr.{at_ns}", Ticker(received_ns=NOW, exchange_ns=at_ns, **day), "ticker"),
+        Event(
+            TICKER,
+            "book.77",
+            Ticker(received_ns=NOW, exchange_ns=1795305600147_000000, **day, **best),
+            "ticker",
         ),
-        (),
     ]
 
 
 def test_a_side_without_orders_has_no_price():
     talk = conversation(TICKER)
-    (event,) = talk.receive(BEST.replace(b'[["83805.2","0.1"]]', b"[]"), NOW)
+    (event,) = tickers(talk, BEST.replace(b'[["83805.2","0.1"]]', b"[]"), now_ns=NOW)
     assert event.body == Ticker(received_ns=NOW, exchange_ns=1795305600147_000000, bid="83805.1", bid_amount="0.52")
 
 
@@ -286,7 +284,7 @@ def test_a_book_number_1_is_of_a_new_series():
     talk.receive(WHOLE.replace(b"59438060", b"1"), NOW)
     talk.tick(NOW)
     restart, whole, _ = talk.located(BOOK, Standing("g", 7, "59438060"), NOW)
-    assert (restart.body.reason, restart.first, whole.s) == ("series_restart", "g 7 0", "1")
+    assert (restart.body.reason, restart.first, whole.s) == ("series_restart", "59438060 0", "1")
 
 
 @pytest.mark.parametrize(("stands_at", "silent"), [(59438060, False), (59438061, True)])

@@ -9,6 +9,7 @@ from ingest.contract.keys import StreamKey
 from ingest.exchanges.coinbase import Coinbase
 from ingest.exchanges.exchange import Fetch, FetchFailed, Instrument, Locate, Notice, Reconnect, SkipFrame, Standing
 from ingest.exchanges.topic import HOLD_NS, CandlesWanted
+from tests.ingest.exchanges.waited import tickers
 
 NOW = 1_795_335_331_200_000_000  # 2026-11-22T08:15:31.2Z
 AT_NS = 1_795_335_330_123_456_000
@@ -182,12 +183,12 @@ def test_a_ticker_says_all_that_it_knows_and_bears_the_exchanges_number():
         volume="8123.45678901",
         exchange_ns=AT_NS,
     )
-    assert acked(TICKER).receive(TICK, NOW) == [Event(TICKER, "ticker.98765432131", body, "ticker")]
+    assert tickers(acked(TICKER), TICK, now_ns=NOW) == [Event(TICKER, "ticker.98765432131", body, "ticker")]
 
 
 def test_of_a_product_that_never_traded_a_ticker_knows_little():
     bare = b'{"type":"ticker","sequence":5,"product_id":"BTC-USD","best_bid":"0","best_bid_size":"0.00000000"}'
-    assert acked(TICKER).receive(bare, NOW) == [Event(TICKER, "ticker.5", Ticker(received_ns=NOW), "ticker")]
+    assert tickers(acked(TICKER), bare, now_ns=NOW) == [Event(TICKER, "ticker.5", Ticker(received_ns=NOW), "ticker")]
 
 
 def book(*frames):
@@ -309,7 +310,7 @@ def test_a_connection_without_a_heartbeat_is_dead():
 
 def test_a_feed_that_stays_behind_for_ten_heartbeats_is_told_and_subscribed_to_once_more():
     talk = acked(TICKER)
-    talk.receive(TICK, NOW)
+    tickers(talk, TICK, now_ns=NOW)
     outputs = []
     for i in range(11):
         outputs += talk.receive(beat(987654322, NOW + i * S), NOW + i * S)

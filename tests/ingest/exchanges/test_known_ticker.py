@@ -8,6 +8,7 @@ from ingest.exchanges.exchange import NEVER, Locate, Standing
 from ingest.exchanges.known_ticker import DOUBT_NS, KnownTicker
 from ingest.exchanges.session import Session
 from ingest.exchanges.topic import HOLD_NS
+from tests.ingest.contract.model import Server
 
 KEY = StreamKey("binance", "ticker", "BTC/USDT")
 
@@ -41,10 +42,28 @@ def waited(ticker, now_ns=HOLD_NS):
     return list(ticker.wants(now_ns))
 
 
+def begun(*marks):
+    """A ticker of which that is said already."""
+    some = known()
+    for source, mark in marks:
+        hear(some, source, mark)
+    waited(some)
+    return some
+
+
 def test_each_source_adds_to_what_is_known():
     some = known()
     heard = [*hear(some, "book", 5, bid="1"), *hear(some, "day", 9, last="2"), *hear(some, "book", 6, bid="3")]
-    assert heard == [said("book", 5, bid="1"), said("day", 9, bid="1", last="2"), said("book", 6, bid="3", last="2")]
+    assert (heard, waited(some)) == (
+        [],
+        [
+            silence(1, "book.5"),
+            silence(2, "day.9"),
+            said("book", 5, bid="1"),
+            said("day", 9, bid="1", last="2"),
+            said("book", 6, bid="3", last="2"),
+        ],
+    )
 
 
 def test_an_old_mark_is_not_said():
@@ -52,10 +71,8 @@ def test_an_old_mark_is_not_said():
 
 
 def test_who_hears_nothing_says_so_and_where_it_stood():
-    some = known()
-    hear(some, "book", 5)
-    hear(some, "day", 9)
-    assert list(some.closed("cut")) == [stale(1, "cut", "book.5 day.9")]
+    some = begun(("book", 5), ("day", 9))
+    assert list(some.closed("cut")) == [stale(3, "cut", "book.5 day.9")]
 
 
 def test_who_begins_to_hear_says_from_where_on_it_hears_all():
@@ -72,6 +89,21 @@ def test_who_begins_to_hear_says_from_where_on_it_hears_all():
         ],
         NEVER,
     )
+
+
+def test_whoever_overtakes_another_where_a_stream_begins_says_that_something_is_missing():
+    server = Server()
+    one, other = (KnownTicker(KEY, Session(name), None) for name in "ab")
+    server.append("g", [*hear(one, "book", 5), *waited(one)])
+    late = [*hear(one, "book", 6), *hear(one, "book", 7)]
+    server.append("g", [*hear(other, "book", 7), *waited(other)])
+    server.append("g", late)
+    entries = map(dict, server.streams[KEY].entries)
+    assert [(entry["type"], entry["s"]) for entry in entries] == [
+        ("ticker", "book.5"),
+        ("status", "b.1"),
+        ("ticker", "book.7"),
+    ]
 
 
 def replaced(event, received_ns):
@@ -137,13 +169,13 @@ def test_a_series_that_another_writer_has_begun_is_taken():
 
 
 def test_whoever_goes_on_in_a_series_that_has_ended_is_told_and_begins_in_the_newest():
-    some = known()
-    heard = [hear(some, "book", 5), some.refused(None, 0)]
+    some = begun(("book", 5))
+    heard = [hear(some, "book", 6), some.refused(None, 0)]
     asked = anew(some, stands_at("book~2.4"))
-    heard += [hear(some, "book", 6), waited(some)]
+    heard += [hear(some, "book", 7), waited(some)]
     assert (asked, heard) == (
         [(0, Locate(KEY))],
-        [[said("book", 5)], (), [], [silence(1, "book~2.6", "a source counts anew"), said("book~2", 6)]],
+        [[said("book", 6)], (), [], [silence(2, "book~2.7", "a source counts anew"), said("book~2", 7)]],
     )
 
 
@@ -161,8 +193,7 @@ def test_a_writer_that_is_behind_another_counts_on_once_it_has_caught_up():
 
 
 def test_an_old_mark_that_is_followed_by_a_new_one_is_no_doubt():
-    some = known()
-    hear(some, "book", 500)
+    some = begun(("book", 500))
     hear(some, "book", 500)
     hear(some, "book", 501)
     assert some.due() == NEVER

@@ -14,6 +14,7 @@ from ingest.exchanges.exchange import Fetch, FetchFailed, Instrument, Locate, Re
 from ingest.exchanges.kraken import Kraken
 from ingest.exchanges.topic import HOLD_NS
 from ingest.exchanges.unflagged import GRACE_NS
+from tests.ingest.exchanges.waited import tickers
 
 NOW = 1_795_335_330_200_000_000  # 2026-11-22T08:15:30.2Z
 S = 1_000_000_000
@@ -196,25 +197,22 @@ def test_a_ticker_is_all_that_is_known_and_a_price_of_zero_is_none():
         "high": "61500.0",
         "volume": "1842.12345678",
     }
-    talk = conversation()
-    first = talk.receive(DAY, NOW)
-    at_once = talk.receive(DAY.replace(b'"bid":61250.0,"bid_qty":0.75000000', b'"bid":0,"bid_qty":0'), NOW)
+    at_once = DAY.replace(b'"bid":61250.0,"bid_qty":0.75000000', b'"bid":0,"bid_qty":0')
     empty = known | {"bid": None, "bid_amount": None}
-    assert [*first, *at_once] == [
+    assert tickers(conversation(), DAY, at_once, now_ns=NOW) == [
         Event(TICKER, f"ticker.{AT_NS}", Ticker(received_ns=NOW, exchange_ns=AT_NS, **known), "ticker"),
         Event(TICKER, f"ticker.{AT_NS + 1}", Ticker(received_ns=NOW, exchange_ns=AT_NS, **empty), "ticker"),
     ]
 
 
 def test_a_ticker_that_comes_twice_is_said_once():
-    talk = conversation()
-    assert [len(talk.receive(DAY, now_ns)) for now_ns in (NOW, NOW + 1)] == [1, 0]
+    assert [event.s for event in tickers(conversation(), DAY, DAY, now_ns=NOW)] == [f"ticker.{AT_NS}"]
 
 
 @pytest.mark.parametrize("time", [b'"timestamp":"1970-01-01T00:00:00.000000Z"', b'"trades":1'])
 def test_a_ticker_without_a_true_time_is_marked_by_ours(time):
     frame = DAY.replace(b'"timestamp":"2026-11-22T08:15:30.123456Z"', time)
-    (event,) = conversation().receive(frame, NOW)
+    (event,) = tickers(conversation(), frame, now_ns=NOW)
     assert (event.s, event.body.exchange_ns) == (f"received.{NOW}", None)
 
 

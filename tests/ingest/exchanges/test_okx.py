@@ -14,6 +14,7 @@ from ingest.exchanges.exchange import Fetch, FetchFailed, Instrument, Locate, Sk
 from ingest.exchanges.okx import Okx
 from ingest.exchanges.topic import HOLD_NS
 from ingest.exchanges.unflagged import GRACE_NS
+from tests.ingest.exchanges.waited import tickers
 
 NOW = 1_795_305_600_300_000_000  # 2026-11-22T00:00:00.3Z
 S = 1_000_000_000
@@ -179,17 +180,19 @@ def test_a_ticker_is_all_that_is_known():
         quote_volume="641624551.61837538",
         exchange_ns=1_795_305_600_203 * MS,
     )
-    assert conversation().receive(DAY, NOW) == [Event(TICKER, f"ticker.{1_795_305_600_203 * MS}", body, "ticker")]
+    assert tickers(conversation(), DAY, now_ns=NOW) == [
+        Event(TICKER, f"ticker.{1_795_305_600_203 * MS}", body, "ticker")
+    ]
 
 
 def test_a_side_without_orders_is_unknown():
     empty = DAY.replace(b'"askPx":"83805.2","askSz":"0.1"', b'"askPx":"","askSz":""')
-    (event,) = conversation().receive(empty, NOW)
+    (event,) = tickers(conversation(), empty, now_ns=NOW)
     assert (event.body.ask, event.body.ask_amount, event.body.bid) == (None, None, "83805.1")
 
 
 def test_a_ticker_without_a_true_time_is_marked_by_ours():
-    (event,) = conversation().receive(DAY.replace(b"1795305600203", b"0"), NOW)
+    (event,) = tickers(conversation(), DAY.replace(b"1795305600203", b"0"), now_ns=NOW)
     assert (event.s, event.body.exchange_ns) == (f"received.{NOW}", None)
 
 

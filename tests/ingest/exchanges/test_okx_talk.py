@@ -23,6 +23,7 @@ from tests.ingest.exchanges.test_okx import (
     acked,
     conversation,
 )
+from tests.ingest.exchanges.waited import tickers
 
 ETH_TRADES = StreamKey("okx", "trades", "ETH/USDT")
 
@@ -148,7 +149,7 @@ def test_what_is_unsubscribed_falls_silent_and_the_rest_goes_on():
     talk = acked(TRADES, TICKER)
     sent = sends(talk.unsubscribe([TRADES], NOW + S))
     arg = {"channel": "trades-all", "instId": "BTC-USDT"}
-    assert (sent, list(talk.receive(TRADE, NOW)), len(talk.receive(DAY, NOW))) == (
+    assert (sent, list(talk.receive(TRADE, NOW)), len(tickers(talk, DAY, now_ns=NOW))) == (
         [{"id": "2", "op": "unsubscribe", "args": [arg]}],
         [],
         1,

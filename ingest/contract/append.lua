@@ -69,6 +69,16 @@ local function xadd(state, kind, s, data, late)
   return redis.call('XADD', state.key, unpack(entry))
 end
 
+-- A number in MessagePack, by its upper and lower half.
+local function uint64(high, low)
+  local bytes = {}
+  for i = 0, 3 do
+    bytes[4 - i] = string.char(math.floor(high / 256 ^ i) % 256)
+    bytes[8 - i] = string.char(math.floor(low / 256 ^ i) % 256)
+  end
+  return '\207' .. table.concat(bytes)
+end
+
 -- The registered gap that `first`…`last` lies in.
 local function gap_around(state, first, last)
   local gap = redis.call('ZREVRANGEBYSCORE', state.key .. ':gaps', first, '-inf', 'LIMIT', 0, 1)[1]
@@ -246,14 +256,8 @@ end
 
 -- The MessagePack map, of at most 13 fields, goes on with where the generation before has ended.
 local function ended_at(data, g, n)
-  local high = math.floor(n / 2 ^ 32)
-  local bytes = {}
-  for i = 0, 3 do
-    bytes[4 - i] = string.char(math.floor(high / 256 ^ i) % 256)
-    bytes[8 - i] = string.char(math.floor(n / 256 ^ i) % 256)
-  end
-  return string.char(data:byte() + 2) .. data:sub(2) .. '\167after_g' .. string.char(0xa0 + #g) .. g
-    .. '\167after_n\207' .. table.concat(bytes)
+  return string.char(data:byte() + 2) .. data:sub(2) .. '\167after_g' .. string.char(0xa0 + #g) .. g .. '\167after_n'
+    .. uint64(math.floor(n / 2 ^ 32), n)
 end
 
 -- The exchange counts from another beginning. `first` is "last begin": the newest id of the old series, "-" for none,
@@ -278,22 +282,44 @@ function rules.window(state, kind, s, first, data)
   return true
 end
 
--- Identities without an order of their own; `first` is the time in ms. What is older than all that is remembered may
--- be known or not: it counts as known, unless something is missing there. What comes behind newer ones is late.
+-- Nanoseconds, of which a double has not all digits.
+local function ns(ms, more)
+  local high, low = math.floor(ms / 2 ^ 21) * 1000000, ms % 2 ^ 21 * 1000000 + more
+  low = high % 2 ^ 11 * 2 ^ 21 + low
+  return uint64(math.floor(high / 2 ^ 11) + math.floor(low / 2 ^ 32), low % 2 ^ 32)
+end
+
+-- What a writer believed to be here is not: the server has lost it since. Whether somebody says it again, nobody knows.
+local function doubt(state, from, to)
+  local s = from .. '-' .. to
+  if knows(state, s) then return end
+  local data = '\131\166reason\172unverifiable\167from_ns' .. ns(tonumber(from), 0) .. '\165to_ns'
+    .. ns(tonumber(to), 999999)
+  register(state, 'gap', s, data, from, to)
+  remember(state, s, to)
+end
+
+-- Identities without an order of their own; `first` is the time in ms and, behind a blank, that of the newest before it
+-- as its writer knows. What is older than all that is remembered may be known or not: it counts as known, unless
+-- something is missing there. What comes behind newer ones is late.
 function rules.opaque(state, kind, s, first, data)
   if knows(state, s) then return true end
-  local ids, time_ms = state.key .. ':ids', tonumber(first)
+  local time, before = string.match(first, '^(%d+) ?(%d*)$')
+  local ids, time_ms = state.key .. ':ids', tonumber(time)
   if redis.call('ZCARD', ids) >= WINDOW then
     local oldest = redis.call('ZRANGE', ids, 0, 0, 'WITHSCORES')
-    if time_ms < tonumber(oldest[2]) and not gap_around(state, first, first) then
+    if time_ms < tonumber(oldest[2]) and not gap_around(state, time, time) then
       local older = state.older or redis.call('HGET', state.key .. ':state', 'older') or 0
       set(state, 'older', string.format('%d', older + 1))
       return true
     end
   end
+  if state.newest and before ~= '' and tonumber(before) > tonumber(state.newest) then
+    doubt(state, state.newest, time)
+  end
   xadd(state, kind, s, data, state.newest and time_ms < tonumber(state.newest))
-  remember(state, s, first)
-  if not state.newest or time_ms > tonumber(state.newest) then set(state, 'newest', first) end
+  remember(state, s, time)
+  if not state.newest or time_ms > tonumber(state.newest) then set(state, 'newest', time) end
   return true
 end
 

@@ -212,8 +212,9 @@ Rule = Literal[
 
 - dense: consecutive ids. `last` + 1 is appended, what is not above `last` dropped, anything else refused.
 - window: identities of statuses and of what we say ourselves. Appended unless among the newest 2,000.
-- opaque: the exchange's own identities without an order; `first` is the time in ms. As window, but what is older than
-  the whole window counts as known, unless it lies in a registered span.
+- opaque: the exchange's own identities without an order; `first` is the time in ms and, if the writer knows, that of
+  the newest before it: "ms before". As window, but what is older than the whole window counts as known, unless it lies
+  in a registered span. If the stream has not come as far as `before`, a span up to this one is registered first.
 - range: a book delta over the ids `first`…`s`, appended if it joins what the stream has without a hole.
 - snapshot: the whole book as of the id `s`, accepted if the stream is out of sync and nothing is between, or one is
   due.

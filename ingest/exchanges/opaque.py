@@ -195,12 +195,14 @@ class OpaqueTrades:
         return [] if first_ms > last_ms else [self._session.unverifiable(self.key, first_ms, last_ms)]
 
     def _say(self, told: Told) -> Event:
-        self.last_ms = max(told.ms, self.last_ms or 0)
+        """In the order of time: what was said before it is in the stream, or somebody has lost it."""
+        before_ms, self.last_ms = self.last_ms, max(told.ms, self.last_ms or 0)
         self._steps.follow(told)
-        return self._event(told)
+        return self._event(told, before_ms)
 
-    def _event(self, told: Told) -> Event:
-        return Event(self.key, told.id, told.trade, "opaque", str(told.ms))
+    def _event(self, told: Told, before_ms: int | None = None) -> Event:
+        first = str(told.ms) if before_ms is None else f"{told.ms} {before_ms}"
+        return Event(self.key, told.id, told.trade, "opaque", first)
 
 
 def _backfilled(row: Told) -> Told:

@@ -5,7 +5,7 @@ from msgspec import Struct, field
 
 from ingest.contract.append import Appended
 from ingest.contract.codec import encode
-from ingest.contract.events import Snapshot
+from ingest.contract.events import Event, Gap, Snapshot
 
 WINDOW = 2000
 ANOTHER_SERIES = 1_000_000
@@ -178,16 +178,26 @@ class Stream(Struct):
         return True
 
     def opaque(self, event):
-        ms = int(event.first)
+        ms, *before = map(int, event.first.split(" "))
         if event.s in self.identities:
             return True
         if len(self.identities) >= WINDOW and ms < min(self.identities.values()) and not self.around(ms, ms):
             self.older += 1
             return True
+        if before and self.newest_ms is not None and before[0] > self.newest_ms:
+            self.doubt(event.key, self.newest_ms, ms)
         self.add(event, late=self.newest_ms is not None and ms < self.newest_ms)
         self.remember(event.s, ms)
         self.newest_ms = max(ms, self.newest_ms or 0)
         return True
+
+    def doubt(self, key, first_ms, last_ms):
+        name = f"{first_ms}-{last_ms}"
+        if name not in self.identities:
+            gap = Gap("unverifiable", from_ns=first_ms * 1_000_000, to_ns=last_ms * 1_000_000 + 999_999)
+            self.add(Event(key, name, gap, "span", name))
+            self.gaps[name] = first_ms
+            self.remember(name, last_ms)
 
     def ticker(self, event):
         source, mark = named(event.s)

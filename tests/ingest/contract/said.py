@@ -48,8 +48,9 @@ def candle(number, mark):
     return Event(CANDLES, f"{open_ns}.{mark}", body, "candle", f"{first_ms}-{first_ms + 9}")
 
 
-def opaque(s, time_ms):
-    return Event(OPAQUE, s, Trade(price="1", amount="2", side="buy", received_ns=time_ms), "opaque", str(time_ms))
+def opaque(s, time_ms, before_ms=None):
+    first = str(time_ms) if before_ms is None else f"{time_ms} {before_ms}"
+    return Event(OPAQUE, s, Trade(price="1", amount="2", side="buy", received_ns=time_ms), "opaque", first)
 
 
 def span(first_ms, last_ms):

@@ -213,6 +213,17 @@ def test_what_is_older_than_the_window_counts_as_known_unless_something_is_missi
     )
 
 
+def test_what_is_behind_one_that_the_server_has_lost_says_first_that_it_may_be_missing(real):
+    real.append("g", opaque("a", 1795648602486), opaque("b", 1795648602500, 1795648602486))
+    real.append("g", *[opaque("e", 1795648603900, 1795648603690)] * 2, opaque("f", 1795648603999, 1795648603900))
+    gap = decode(b"1-0", real.redis.xrange(str(OPAQUE))[2][1]).event
+    assert (real.identities(OPAQUE), gap, real.gaps(OPAQUE)) == (
+        ["a", "b", "1795648602500-1795648603900", "e", "f"],
+        Gap("unverifiable", from_ns=1795648602500_000000, to_ns=1795648603900_999999),
+        {"1795648602500-1795648603900": 1795648602500},
+    )
+
+
 def test_what_comes_behind_newer_ones_is_late(real):
     real.append("g", opaque("b", 9), opaque("a", 8), opaque("c", 9))
     assert [(dict(entry)["s"], dict(entry).get("late")) for entry in real.entries(OPAQUE)] == [

@@ -89,12 +89,20 @@ def requests(outputs):
     return [(r["op"], r.get("args")) for send in outputs if isinstance(send, Send) for r in [json.loads(send.text)]]
 
 
-def trade(trade_id="2290000001258834101", price="83805.2", amount="0.001466", side="buy", ms=1795305600229, **more):
+def trade(
+    trade_id="2290000001258834101",
+    price="83805.2",
+    amount="0.001466",
+    side="buy",
+    ms=1795305600229,
+    before_ms=1795305600100,
+    **more,
+):
     body = Trade(price=price, amount=amount, side=side, received_ns=NOW, exchange_ns=ms * 1_000_000, **more)
-    return Event(TRADES, trade_id, body, "opaque", str(ms))
+    return Event(TRADES, trade_id, body, "opaque", f"{ms} {before_ms}")
 
 
-SECOND_TRADE = trade("2290000001258834102", "83805.3", "0.02", "sell")
+SECOND_TRADE = trade("2290000001258834102", "83805.3", "0.02", "sell", before_ms=1795305600229)
 
 
 def test_live_trades_wait_for_the_newest_of_rest_and_those_before_them_come_first():

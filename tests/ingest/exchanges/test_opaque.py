@@ -27,8 +27,24 @@ def said(ms, name="", **changes):
     return Event(KEY, f"{name}@{ms}", structs.replace(TRADE, **changes), "opaque", str(ms))
 
 
+def said_of(told):
+    return Event(KEY, told.id, told.trade, "opaque", str(told.ms))
+
+
 def filled(ms):
     return said(ms, backfilled=True)
+
+
+def after(before_ms, *events):
+    """In the order of time, behind a trade of that time; each says what it is behind."""
+    told = []
+    for event in events:
+        if event.rule == "opaque":
+            ms = int(event.first)
+            event = structs.replace(event, first=f"{ms} {before_ms}")
+            before_ms = max(ms, before_ms)
+        told.append(event)
+    return told
 
 
 def span(count, first_ms, last_ms):
@@ -53,8 +69,8 @@ def test_what_is_heard_waits_for_what_was_missed_before_it():
     joined = page(some, 9, 10, 20, 30)
     assert (waits, joined, some.trade(told(32), 0), some.due()) == (
         [],
-        [filled(10), filled(20), said(30), said(31)],
-        [said(32)],
+        after(10, filled(10), filled(20), said(30), said(31)),
+        after(31, said(32)),
         NEVER,
     )
 
@@ -65,8 +81,8 @@ def test_what_a_page_does_not_reach_back_to_is_registered_unless_another_writer_
         some.trade(told(40), 0)
         assert (page(some, 20, 30, 35, 40), some.wants(0)) == ([], [Locate(KEY)])
     assert (alone.located(Standing("g", 7, "10"), 0), mirrored.located(Standing("g", 9, "30"), 0)) == (
-        [span(1, 10, 20), filled(20), filled(30), filled(35), said(40)],
-        [filled(30), filled(35), said(40)],
+        after(10, span(1, 10, 20), filled(20), filled(30), filled(35), said(40)),
+        after(30, filled(30), filled(35), said(40)),
     )
 
 
@@ -77,7 +93,7 @@ def test_of_a_millisecond_that_a_page_is_cut_in_some_may_be_missing():
     page(cut, 20, 30, 35, 40)
     assert (cut.located(None, 0)[0], page(whole, 20, 30, 40)) == (
         span(1, 20, 20),
-        [filled(20), filled(30), said(40)],
+        after(20, filled(20), filled(30), said(40)),
     )
 
 
@@ -85,7 +101,7 @@ def test_a_new_stream_begins_with_the_page():
     some = opened()
     some.trade(told(30), 0)
     held = [page(some, 20, 30), some.wants(0)]
-    assert (held, some.located(Standing("-", 0), 0)) == ([[], [Locate(KEY)]], [filled(20), said(30)])
+    assert (held, some.located(Standing("-", 0), 0)) == ([[], [Locate(KEY)]], [filled(20), *after(20, said(30))])
 
 
 def test_a_page_that_is_older_than_what_is_heard_is_asked_for_again():
@@ -93,9 +109,9 @@ def test_a_page_that_is_older_than_what_is_heard_is_asked_for_again():
     some.trade(told(30), 0)
     early = page(some, 9, 10, 20)
     assert (early, some.wants(S), page(some, 10, 20, 25, 30, now_ns=S)) == (
-        [filled(10), filled(20)],
+        after(10, filled(10), filled(20)),
         [TradesWanted(None)],
-        [filled(20), filled(25), said(30)],
+        after(20, filled(20), filled(25), said(30)),
     )
 
 
@@ -103,9 +119,9 @@ def test_a_quiet_symbol_is_asked_about_again_once_something_is_heard():
     some = opened("10")
     quiet = [page(some, 9, 10), some.due(), some.trade(told(30), 5)]
     assert (quiet, some.wants(5), page(some, 9, 10, 20, 30)) == (
-        [[filled(10)], NEVER, []],
+        [after(10, filled(10)), NEVER, []],
         [TradesWanted(None)],
-        [filled(10), filled(20), said(30)],
+        after(10, filled(10), filled(20), said(30)),
     )
 
 
@@ -116,7 +132,10 @@ def test_an_exchange_that_does_not_answer_is_asked_four_times_and_then_the_stret
     for _ in range(4):
         answers.append(some.failed("no", 0))
         some.wants(some.due())
-    assert (answers, some.trade(told(31), 0)) == ([[], [], [], [span(1, 10, 30), said(30)]], [said(31)])
+    assert (answers, some.trade(told(31), 0)) == (
+        [[], [], [], after(10, span(1, 10, 30), said(30))],
+        after(30, said(31)),
+    )
 
 
 def test_what_waits_is_bounded_and_said_when_the_connection_ends():
@@ -126,7 +145,7 @@ def test_what_waits_is_bounded_and_said_when_the_connection_ends():
     cut.trade(told(20), 0)
     assert (len(full.trade(told(99_999), 0)), cut.closed("cut"), cut.position) == (
         WAITING_TRADES + 2,
-        [span(1, 10, 20), said(20)],
+        after(10, span(1, 10, 20), said(20)),
         "20",
     )
 
@@ -136,8 +155,8 @@ def test_what_waits_for_a_page_that_does_not_come_is_said_in_the_end():
     some.trade(told(30), 0)
     assert (some.due(), some.wants(WAIT_NS), some.trade(told(31), WAIT_NS)) == (
         WAIT_NS,
-        [span(1, 10, 30), said(30)],
-        [said(31)],
+        after(10, span(1, 10, 30), said(30)),
+        after(30, said(31)),
     )
 
 
@@ -162,7 +181,11 @@ def test_a_step_between_ids_is_looked_into_and_what_is_missing_comes_late():
     heard = [some.trade(counted(number), S) for number in (11, 14, 15)]
     asked, again = some.wants(S), some.wants(S)
     found = some.fetched([counted(number) for number in range(10, 16)], MOST, S)
-    assert (heard, asked, again) == ([[as_said(11)], [as_said(14)], [as_said(15)]], [TradesWanted(None)], [])
+    assert (heard, asked, again) == (
+        [after(10, as_said(11)), after(11, as_said(14)), after(14, as_said(15))],
+        [TradesWanted(None)],
+        [],
+    )
     assert (found, some.due()) == ([as_said(number, backfilled=True) for number in (11, 12, 13, 14)], NEVER)
 
 
@@ -206,8 +229,12 @@ def test_ids_that_are_no_numbers_or_go_back_say_nothing():
     assert some.due() == NEVER
 
 
+def ms_of(event):
+    return int(event.first.split(" ")[0])
+
+
 class Bus:
-    """One stream of the script: an identity that is there is dropped."""
+    """One stream of the script: an identity that is there is dropped, and what something is behind has to be there."""
 
     def __init__(self):
         self.said = {}
@@ -215,14 +242,23 @@ class Bus:
 
     @property
     def newest(self):
-        return max((int(event.first) for event in self.said.values()), default=None)
+        return max(map(ms_of, self.said.values()), default=None)
 
     def take(self, events):
         for event in events:
             if event.rule == "span":
                 self.spans.append(tuple(map(int, event.first.split("-"))))
-            else:
-                self.said.setdefault(event.s, event)
+                continue
+            ms, *before = map(int, event.first.split(" "))
+            if event.s not in self.said and before and self.said and before[0] > self.newest:
+                self.spans.append((self.newest, ms))
+            self.said.setdefault(event.s, event)
+
+    def forget(self, count):
+        """The newest ones, and the spans between them; never all."""
+        kept = [*self.said.items()][: max(1, len(self.said) - count)]
+        self.said = dict(kept)
+        self.spans = [each for each in self.spans if each[1] <= self.newest]
 
     def standing(self):
         return Standing("g", len(self.said), None if self.newest is None else str(self.newest))
@@ -234,6 +270,14 @@ class Writer:
     def __init__(self, name, bus):
         self.name, self.bus = name, bus
         self.talk, self.position, self.sessions = None, None, 0
+        self.tail = []
+
+    def say(self, events):
+        self.tail += events
+        self.bus.take(events)
+
+    def die(self):
+        self.talk, self.position, self.tail = None, None, []
 
     def connect(self, now_ns):
         self.sessions += 1
@@ -242,29 +286,28 @@ class Writer:
         self.talk.open(now_ns)
 
     def cut(self):
-        self.bus.take(self.talk.closed("cut"))
+        self.say(self.talk.closed("cut"))
         self.position, self.talk = self.talk.position, None
 
     def tick(self, emitted, lag, fails, now_ns):
         for want in self.talk.wants(now_ns) if self.talk else ():
-            if isinstance(want, Locate):
-                self.bus.take(self.talk.located(self.bus.standing(), now_ns))
+            if isinstance(want, Event):
+                self.say([want])
+            elif isinstance(want, Locate):
+                self.say(self.talk.located(self.bus.standing(), now_ns))
             elif fails:
-                self.bus.take(self.talk.failed("no", now_ns))
+                self.say(self.talk.failed("no", now_ns))
             else:
                 rows = emitted[: len(emitted) - lag][-MOST:]
-                self.bus.take(self.talk.fetched(rows, MOST, now_ns))
+                self.say(self.talk.fetched(rows, MOST, now_ns))
 
 
-steps = st.lists(
-    st.tuples(
-        st.sampled_from(("trade", "trade", "trade", "trade", "connect", "cut", "tick", "tick")),
-        st.integers(0, 1),
-        st.integers(0, 2),
-        st.booleans(),
-    ),
-    max_size=60,
-)
+HEARS = ("trade", "trade", "trade", "trade", "connect", "cut", "tick", "tick")
+
+
+def histories(of):
+    step = st.tuples(st.sampled_from(of), st.integers(0, 1), st.integers(0, 2), st.booleans())
+    return st.lists(step, max_size=60)
 
 
 class World:
@@ -278,7 +321,7 @@ class World:
         self.emitted.append(told(self.emitted[-1].ms + gap_ms, f"t{len(self.emitted)}"))
         for each in self.writers:
             if each.talk:
-                self.bus.take(each.talk.trade(self.emitted[-1], self.now_ns))
+                each.say(each.talk.trade(self.emitted[-1], self.now_ns))
 
     def connect(self, writer, *_):
         if not writer.talk:
@@ -287,6 +330,15 @@ class World:
     def cut(self, writer, *_):
         if writer.talk:
             writer.cut()
+
+    def die(self, writer, *_):
+        writer.die()
+
+    def forget(self, _writer, how, _fails):
+        """And whoever is left says once more what it has said."""
+        self.bus.forget(3 * how + 1)
+        for each in self.writers:
+            self.bus.take(each.tail)
 
     def tick(self, writer, lag, fails):
         writer.tick(self.emitted, min(lag, len(self.emitted) - 1), fails, self.now_ns)
@@ -317,7 +369,7 @@ def play(history):
 
 
 @settings(max_examples=1500, deadline=None)
-@given(steps)
+@given(histories((*HEARS, "die", "forget")))
 def test_whatever_was_emitted_and_is_not_said_lies_in_a_registered_span(history):
     assert play(history)[1] == []
 
@@ -327,6 +379,22 @@ def test_without_spans_the_property_above_would_fail(monkeypatch):
     honest = [len(each) for each in play(missed)]
     monkeypatch.setattr(OpaqueTrades, "_unverifiable", lambda *_: [])
     assert (honest, [len(each) for each in play(missed)]) == ([6, 0], [6, 6])
+
+
+def test_if_trades_did_not_say_what_they_are_behind_it_would_fail(monkeypatch):
+    """Of five trades one writer knows only that they are on the bus; then they are not, and who heard them is dead."""
+    forgotten = [
+        *[("trade", 0, 1, False)] * 5,
+        ("connect", 1, 0, False),
+        ("trade", 0, 1, False),
+        ("tick", 1, 0, False),
+        ("tick", 1, 0, False),
+        ("die", 0, 0, False),
+        ("forget", 0, 2, False),
+    ]
+    honest = [len(each) for each in play(forgotten)]
+    monkeypatch.setattr(OpaqueTrades, "_event", lambda _self, told, _before_ms=None: said_of(told))
+    assert (honest, [len(each) for each in play(forgotten)]) == ([5, 0], [5, 5])
 
 
 class Deaf(World):
@@ -340,7 +408,7 @@ class Deaf(World):
         self.emitted.append(counted(int(self.emitted[-1].id) + 1, self.emitted[-1].ms + gap_ms))
         talk = self.writers[0].talk
         if talk and heard == 0:
-            self.bus.take(talk.trade(self.emitted[-1], self.now_ns))
+            self.writers[0].say(talk.trade(self.emitted[-1], self.now_ns))
 
     def step(self, what, which, how, fails):
         self.now_ns += S
@@ -361,7 +429,7 @@ def heard_by_one(history):
 
 
 @settings(max_examples=1000, deadline=None)
-@given(steps)
+@given(histories(HEARS))
 def test_where_ids_are_counted_nothing_that_was_missed_on_a_connection_goes_unsaid(history):
     assert heard_by_one(history) == []
 

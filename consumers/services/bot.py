@@ -13,7 +13,8 @@ from consumers.places import parts
 from consumers.replay import Replay, Replayed
 from consumers.services.abreast import up_to
 from consumers.services.kept import Kept
-from consumers.services.seat import Notes, Seat, Terms
+from consumers.services.notes import Notes, Terms
+from consumers.services.seat import Seat
 from consumers.services.strategy import Strategy, channels
 from ingest.contract import keys
 from ingest.contract.codec import Entry, UnreadableEntry

@@ -69,6 +69,8 @@ def bot(
         kinds = load_strategies(strategy, given.group or "bot")
     except BadStrategy as bad:
         end(str(bad), WRONG_SETTINGS)
+    if recorded and replay is None:
+        end("--recorded says what to hear on history: give --replay, too", WRONG_SETTINGS)
     if replay is not None:
         if len(kinds) > 1:
             end("--replay is of one strategy at a time", WRONG_SETTINGS)

@@ -36,8 +36,9 @@ class BookImbalance(Struct):
         self.busy = True
         # At the best price or not at all: what the next one costs is what it hopes to earn.
         best = asks[0].price
-        amount = worth(self.value, best)
-        yield Wish(side="buy", amount=amount, order_type="limit", price=best, time_in_force="ioc")
+        amount = worth(self.value, best) - self.held
+        if amount > 0:
+            yield Wish(side="buy", amount=amount, order_type="limit", price=best, time_in_force="ioc")
         yield Alarm(after_ms=self.hold_ms, name="out")
 
     def on_fill(self, key: StreamKey, fill: Fill) -> None:
@@ -46,8 +47,10 @@ class BookImbalance(Struct):
 
     def on_alarm(self, key: StreamKey, alarm: Alarm) -> Iterator[Wish | Alarm]:
         """Called once that time has passed in what it hears: on history, this is as soon as the history is there."""
-        self.busy = bool(self.held)
-        if self.held:
+        if alarm.name == "out" and self.held > 0:
             yield Wish(side="sell", amount=self.held)
-            # By then the order is over, as an intent is good for 5 s: what is still held was not sold.
-            yield Alarm(after_ms=2 * self.hold_ms, name="out")
+            # An intent is good for 5 s, so by then the order is over. What is still held, as it was refused for being
+            # worth too little, is sold the next time.
+            yield Alarm(after_ms=2 * self.hold_ms, name="over")
+        else:
+            self.busy = False

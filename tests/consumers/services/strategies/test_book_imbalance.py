@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from consumers.book import Book
 from consumers.services.strategies.book_imbalance import BookImbalance
 from consumers.services.strategy import Alarm, Wish
@@ -11,7 +13,7 @@ from tests.consumers.services import scene
 
 KEY = StreamKey("binance", "orderbook", "BTC/USDT")
 BUY = Wish(side="buy", amount=Decimal("9.9"), order_type="limit", price=Decimal(101), time_in_force="ioc")
-OUT, AGAIN = Alarm(after_ms=5_000, name="out"), Alarm(after_ms=10_000, name="out")
+OUT, OVER = Alarm(after_ms=5_000, name="out"), Alarm(after_ms=10_000, name="over")
 
 
 def book(bid_amount, ask_amount):
@@ -34,9 +36,9 @@ def test_it_buys_where_far_more_is_to_be_bought_and_sells_what_it_got_when_its_t
     filled(strategy, "buy", "9.9")
     said.append(list(strategy.on_alarm(KEY, OUT)))
     filled(strategy, "sell", "9.9")
-    said.append(list(strategy.on_alarm(KEY, AGAIN)))
+    said.append(list(strategy.on_alarm(KEY, OVER)))
     said.append(shown(strategy, "3", "1"))
-    assert said == [[], [BUY, OUT], [], [Wish(side="sell", amount=Decimal("9.9")), AGAIN], [], [BUY, OUT]]
+    assert said == [[], [BUY, OUT], [], [Wish(side="sell", amount=Decimal("9.9")), OVER], [], [BUY, OUT]]
 
 
 def test_what_it_did_not_get_it_does_not_sell():
@@ -45,11 +47,12 @@ def test_what_it_did_not_get_it_does_not_sell():
     assert shown(strategy, "3", "1") == [BUY, OUT]
 
 
-def test_what_it_could_not_sell_it_tries_to_sell_again_and_buys_nothing_meanwhile():
+def test_what_it_could_not_sell_it_sells_the_next_time_and_buys_so_much_less():
     strategy = BookImbalance()
     assert shown(strategy, "3", "1") == [BUY, OUT]
     filled(strategy, "buy", "2")
-    assert list(strategy.on_alarm(KEY, OUT)) == [Wish(side="sell", amount=Decimal(2)), AGAIN]
+    assert list(strategy.on_alarm(KEY, OUT)) == [Wish(side="sell", amount=Decimal(2)), OVER]
     filled(strategy, "sell", "0.5")
-    assert shown(strategy, "3", "1") == []
-    assert list(strategy.on_alarm(KEY, AGAIN)) == [Wish(side="sell", amount=Decimal("1.5")), AGAIN]
+    assert [shown(strategy, "3", "1"), list(strategy.on_alarm(KEY, OVER))] == [[], []]
+    assert shown(strategy, "3", "1") == [replace(BUY, amount=Decimal("8.4")), OUT]
+    assert list(strategy.on_alarm(KEY, OUT)) == [Wish(side="sell", amount=Decimal("1.5")), OVER]

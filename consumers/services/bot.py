@@ -31,8 +31,9 @@ class Bot:
     """One strategy over all symbols of the group, an object of it for each exchange and symbol.
 
     A delivered entry means: there are entries up to here. All that the streams of its symbol have up to it is shown in
-    the order of their ids, the same one in which a replay has them. What the strategy remembers, and how far it was
-    shown each stream, is kept with what follows, see kept.py.
+    the order of their ids, the same one in which a replay has them; what has become of the bot's own orders is in such
+    streams as well. What the strategy remembers, and how far it was shown each stream, is kept with what follows, see
+    kept.py.
     """
 
     seat: type[Seat] = Seat

@@ -24,11 +24,11 @@ class Wish(Struct, frozen=True):
     order_type: Literal["market", "limit"] = "market"
     price: Decimal | None = None
     """Of a limit order: the worst price to accept."""
-    exchange: str | None = None
-    symbol: str | None = None
     time_in_force: TimeInForce | None = None
     """Of a limit order: rest until filled or canceled (`gtc`, as without it), take now or never (`ioc`), never take
     (`post_only`)."""
+    exchange: str | None = None
+    symbol: str | None = None
 
 
 class Cancel(Struct, frozen=True):

@@ -116,10 +116,10 @@ def from_readme(folder, number, name):
 
 def test_the_strategy_in_the_readme_does_what_its_sentence_says(folder):
     strategy = from_readme(folder, 0, "Dip")()
-    prices = ("100", "101", "99.99", "99.98", "90")
+    prices = ("100", "101", "100.99", "100.98", "90")
     tickers = [Ticker(received_ns=1, last=price) for price in prices]
-    said = [[wish.side for wish in strategy.on_ticker(KEY, ticker)] for ticker in tickers]
-    assert said == [[], [], [], ["buy"], []]
+    said = [[(wish.side, wish.amount) for wish in strategy.on_ticker(KEY, ticker)] for ticker in tickers]
+    assert said == [[], [], [], [("buy", Decimal("9.9"))], []]
 
 
 async def test_the_second_one_rests_cancels_and_sells_on_what_it_gets(redis, folder):

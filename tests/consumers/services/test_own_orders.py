@@ -6,7 +6,6 @@ import pytest
 from msgspec import Struct
 from msgspec.structs import replace
 
-from consumers.append import append
 from consumers.services.bot import Bot
 from consumers.services.order import Orders
 from consumers.services.paper import Paper
@@ -181,8 +180,9 @@ async def test_a_strategy_hears_its_own_fills_and_no_others_each_once_whoever_go
 async def test_a_strategy_that_raises_upon_a_fill_is_told_of_and_hears_the_next(redis):
     other = bot(redis, Holds, "other")
     theirs = [own(f"t{number}", amount=amount, intent_id="other/1") for number, amount in ((1, "13"), (2, "4"))]
-    for event in (own("f1", amount="13"), own("f2", amount="3"), *theirs, trade(1, 1)):
-        await append(redis, [event])
+    await scene.write(
+        redis, *[[event] for event in (own("f1", amount="13"), own("f2", amount="3"), *theirs, trade(1, 1))]
+    )
     for name, it in (("b", bot(redis, Holds)), ("other", other)):
         for channel in ("fills", "trades"):
             for delivery in await deliveries(redis, key(channel), name):

@@ -92,15 +92,6 @@ def names(events):
     return [f"{event.key.channel} {getattr(event.body, 'status', '')}".strip() for event in events]
 
 
-async def write(redis, *batches):
-    """Each in a millisecond of its own: within one, the streams have no order but that of their names."""
-    for batch in batches:
-        await append(redis, batch)
-        written = (await redis.time())[1] // 1000
-        while (await redis.time())[1] // 1000 == written:
-            pass
-
-
 def own(fill_id, **more):
     """A fill of what the strategy wishes second."""
     said = scene.fill(fill_id, "buy", "1", "95", **more)
@@ -109,7 +100,7 @@ def own(fill_id, **more):
 
 async def test_it_hears_of_its_orders_on_paper_and_wishes_upon_them_with_the_next_entry(redis):
     # What was recorded of it is not for its ears here: it came of what it wished then.
-    await write(redis, [book(1)], [trade(1, 100)], [own("f1")], [trade(2, 100)])
+    await scene.write(redis, [book(1)], [trade(1, 100)], [own("f1")], [trade(2, 100)])
     rehearsal, events = await all_of(redis, Echoes, Paper())
     wished, bought = ["intents", "intents"], ["orders new", "fills", "orders filled"]
     rests = ["orders new", "orders open"]
@@ -119,8 +110,8 @@ async def test_it_hears_of_its_orders_on_paper_and_wishes_upon_them_with_the_nex
 
 
 async def test_or_it_hears_of_those_that_were_recorded_and_none_is_executed(redis):
-    await write(redis, [book(1)], [trade(1, 100)], [own("f1", fee="0.5")], [scene.fill("f2", "buy", "7", "95")])
-    await write(redis, [trade(2, 100)])
+    await scene.write(redis, [book(1)], [trade(1, 100)], [own("f1", fee="0.5")], [scene.fill("f2", "buy", "7", "95")])
+    await scene.write(redis, [trade(2, 100)])
     rehearsal, events = await all_of(redis, Echoes, None)
     assert names(events) == ["intents", "intents", "fills", "intents", "intents"]
     assert events[-1].body.cancels == "b/md:{binance}:trades:BTC-USDT/1/0"

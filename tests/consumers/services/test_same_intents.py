@@ -313,14 +313,15 @@ async def test_a_bot_that_dies_again_and_again_hears_of_its_orders_as_one_that_l
                 await play(market, dice, 40, s)
                 if life == 4:
                     await eventually(lambda: settled(market, groups, SYMBOLS), within_seconds=60)
-    (intents, fills, rehearsal), again = [
-        await rehearsed(market, venue=None, kind=Trader, valid_ms=LONG_MS) for _ in range(2)
-    ]
+    terms = {"kind": Trader, "valid_ms": LONG_MS}
+    (intents, fills, rehearsal), again = [await rehearsed(market, venue=None, **terms) for _ in range(2)]
     assert (await said(market), intents, fills) == (intents, *again[:2])
     wanted = {each.order_type for some in intents.values() for each in some}
     assert (wanted, len(fills) > 20) == ({"limit", "market", "cancel"}, True)
     kept = [thawed(Trader, each) for each in await remembered(market)]
     assert sum(each.fills for each in kept) == len(fills)
+    # What has become of them on paper, now, is something else, and makes it wish something else.
+    assert (await rehearsed(market, **terms))[0] != intents
     assert [rehearsal._seats["binance", symbol].notes.strategy for symbol in SYMBOLS] == await remembered(market)
 
 

@@ -37,6 +37,8 @@ MOST_WISHES = 100
 """Upon one entry; and alarms that one strategy has set."""
 MOST_BYTES = 1 << 20
 """That a strategy may remember: they are written down with each entry."""
+CANCEL_VALID_MS = 60_000
+"""Longer than a wish: what nobody wants any more must not go on because a bot was late to say so."""
 REFUSED = ("rejected", "expired")
 """What has become of an order that never was one."""
 
@@ -157,12 +159,13 @@ class Seat:
     def _intent(self, key: StreamKey, entry: Entry, index: int, wish: Wish | Cancel) -> Event:
         # Of what never changes for this entry: deciding upon it again, whenever and whatever, names the same intent.
         intent_id = f"{self._terms.bot}/{key}/{entry.s}/{index}"
+        valid_ms = CANCEL_VALID_MS if isinstance(wish, Cancel) else self._terms.valid_ms
         said = {
             "intent_id": intent_id,
             "account": self._terms.account,
             "bot": self._terms.bot,
             "decided_ns": self.notes.clock_ns,
-            "valid_until_ns": self.notes.clock_ns + self._terms.valid_ms * 1_000_000,
+            "valid_until_ns": self.notes.clock_ns + valid_ms * 1_000_000,
             **self._wanted(wish),
         }
         target = StreamKey(

@@ -113,7 +113,7 @@ async def wished(redis):
 
 async def replayed(redis, bot, venue):
     """What comes of it on history: all intents, by symbol, and all that is printed."""
-    rehearsal = Rehearsal(Terms(bot=bot, kind=BOTS[bot]), venue)
+    rehearsal = Rehearsal(Terms(bot=bot, kind=BOTS[bot], live_within_ms=EVER_MS), venue)
     patterns = [f"binance:{channel}:*" for channel in rehearsal.channels]
     events = [event async for step in Replay(redis, patterns) for event in rehearsal.take(step)]
     intents = {

@@ -103,7 +103,8 @@ async def test_what_was_wished_is_canceled_by_the_name_it_was_given(redis):
         ("buy", "limit", "1", "9", None, None),
         ("buy", "cancel", "0", None, None, FIRST[:-1] + "1"),
     ]
-    assert [said.intent_id[-3:] for said in await bodies(redis, key("intents"))] == ["1/0", "2/0"]
+    said = [(each.intent_id[-3:], each.valid_until_ns) for each in await bodies(redis, key("intents"))]
+    assert said == [("1/0", NOW_NS + 5 * SECOND_NS), ("2/0", NOW_NS + 60 * SECOND_NS)]
 
 
 class Cancels(Struct):

@@ -20,12 +20,12 @@ from consumers.services import lines, rebuilding
 from consumers.services.bot import Bot
 from consumers.services.fees import fees
 from consumers.services.limits import Limits, by_symbol
+from consumers.services.notes import Terms
 from consumers.services.order import Orders
 from consumers.services.paper import Paper
 from consumers.services.position import Positions
 from consumers.services.rehearsal import Rehearsal
 from consumers.services.risk import Risk
-from consumers.services.seat import Terms
 from consumers.services.service import Service
 from consumers.services.strategy import EXAMPLE, BadStrategy, load_strategies
 from consumers.settings import ConsumerSettings, redacted
@@ -47,16 +47,20 @@ def bot(
     speed: Annotated[
         str, typer.Option(help="Of the history: 1 as it was written, 10 ten times as fast, or max")
     ] = "max",
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="Of the history: hear its orders and fills of then, instead of paper's")
+    ] = False,
     as_objects: AsJson = False,
 ) -> None:
     """Show prices to strategies, and append what they wish as intents.
 
-    Reads the channels that the strategy has methods for.
+    Reads the channels that the strategy has methods for; of orders and fills, it hears its own.
 
     Writes intents; and in status that a strategy has failed.
 
     With --replay, it reads order books and trades besides, writes nothing, and prints fills, profit and drawdown; with
-    --json everything, intents and orders, too.
+    --json everything, intents and orders, too. Orders are executed on paper, and of these the strategy hears; with
+    --recorded none is, and it hears of those that were: unless it was changed since, it wishes what it did then.
 
     Settings: CONSUMER_ACCOUNT; with --replay, CONSUMER_FEES and CONSUMER_LATENCY_MS.
     """
@@ -65,11 +69,13 @@ def bot(
         kinds = load_strategies(strategy, given.group or "bot")
     except BadStrategy as bad:
         end(str(bad), WRONG_SETTINGS)
+    if recorded and replay is None:
+        end("--recorded says what to hear on history: give --replay, too", WRONG_SETTINGS)
     if replay is not None:
         if len(kinds) > 1:
             end("--replay is of one strategy at a time", WRONG_SETTINGS)
         ((name, kind),) = kinds.items()
-        venue = Paper(fees(given.fees), given.latency_ms * 1_000_000)
+        venue = None if recorded else Paper(fees(given.fees), given.latency_ms * 1_000_000)
         rehearsal = Rehearsal(Terms(bot=name, kind=kind, account=given.account), venue)
         rehearse(rehearsal, given, replay, until, speed, as_objects)
         return

@@ -50,7 +50,9 @@ def render(figures: Figures) -> Board:
 
 def plain(figures: Figures) -> tuple[str, ...]:
     """For a log: what matters most, in a line."""
-    prices = [f"{symbol} {_short(price)}" for (_, symbol), price in _prices(figures.streams).items()]
+    latest = _prices(figures.streams)
+    several = _several(exchange for exchange, _ in latest)
+    prices = [f"{_named(*where, several=several)} {_short(price)}" for where, price in latest.items()]
     groups = [
         f"{lag.group} lag {lag.entries:,} p50 {_time(lag.latency_p50_us)} p99 {_time(lag.latency_p99_us)}"
         + (f" lost {lag.lost}" if lag.lost else "")
@@ -77,12 +79,12 @@ def _market(figures: Figures) -> Table:
         if stream.key.symbol:
             row = cells.setdefault((stream.key.exchange, stream.key.symbol), {})
             row.setdefault(_column(stream.key), []).append(stream)
-    several = len({exchange for exchange, _ in cells}) > 1
+    several = _several(exchange for exchange, _ in cells)
     prices = _prices(figures.streams)
     table = _table("symbol", "price", *_MARKET.values(), *_FLOW, names=1)
     for (exchange, symbol), row in cells.items():
         table.add_row(
-            f"{symbol} {exchange}" if several else symbol,
+            _named(exchange, symbol, several=several),
             Text(_short(prices.get((exchange, symbol), "")), "bold"),
             *(_cell(row.get(column, []), counted=False) for column in _MARKET),
             *(_cell(row.get(column, []), counted=True) for column in _FLOW),
@@ -119,10 +121,11 @@ def _groups(lags: Iterable[GroupLag]) -> Table:
 def _positions(positions: Iterable[PositionFigures]) -> Table:
     table = _table("account", "symbol", "quantity", "average", "mark", "realized", "unrealized", "fills", names=2)
     positions = tuple(positions)
+    several = _several(position.exchange for position in positions)
     for position in positions:
         table.add_row(
             position.account,
-            position.symbol,
+            _named(position.exchange, position.symbol, several=several),
             _short(position.quantity),
             _short(position.average_price),
             _short(position.mark),
@@ -133,6 +136,14 @@ def _positions(positions: Iterable[PositionFigures]) -> Table:
     for currency, total in _profits(positions).items():
         table.add_row("", f"in {currency}", "", "", "", "", _profit(total), "", style="bold")
     return table
+
+
+def _several(exchanges: Iterable[str]) -> bool:
+    return len({*exchanges}) > 1
+
+
+def _named(exchange: str, symbol: str, *, several: bool) -> str:
+    return f"{symbol} {exchange}" if several else symbol
 
 
 def _table(*headings: str, names: int) -> Table:

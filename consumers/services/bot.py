@@ -13,7 +13,8 @@ from consumers.places import parts
 from consumers.replay import Replay, Replayed
 from consumers.services.abreast import up_to
 from consumers.services.kept import Kept
-from consumers.services.seat import Notes, Seat, Terms
+from consumers.services.notes import Notes, Terms
+from consumers.services.seat import Seat
 from consumers.services.strategy import Strategy, channels
 from ingest.contract import keys
 from ingest.contract.codec import Entry, UnreadableEntry
@@ -30,8 +31,9 @@ class Bot:
     """One strategy over all symbols of the group, an object of it for each exchange and symbol.
 
     A delivered entry means: there are entries up to here. All that the streams of its symbol have up to it is shown in
-    the order of their ids, the same one in which a replay has them. What the strategy remembers, and how far it was
-    shown each stream, is kept with what follows, see kept.py.
+    the order of their ids, the same one in which a replay has them; what has become of the bot's own orders is in such
+    streams as well. What the strategy remembers, and how far it was shown each stream, is kept with what follows, see
+    kept.py.
     """
 
     seat: type[Seat] = Seat

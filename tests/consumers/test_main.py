@@ -139,6 +139,7 @@ def test_a_strategy_that_is_none_is_refused():
     [
         (("--replay", "yesterday"), "'yesterday' is no place in a stream; "),
         (("--replay", "-1h", "--speed", "fast"), "--speed 'fast' is no pace; "),
+        (("--recorded",), "--recorded says what to hear on history: give --replay, too"),
         (("--replay", "-1h", "--strategy", EXAMPLE, "--strategy", f"b={EXAMPLE}"), "--replay is of one strategy"),
     ],
 )

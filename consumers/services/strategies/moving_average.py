@@ -6,16 +6,16 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from consumers.services.strategy import Wish
-from ingest.contract.events import Candle
+from consumers.services.strategy import Wish, worth
+from ingest.contract.events import Candle, Fill
 from ingest.contract.keys import StreamKey
 
 
 class MovingAverage(Struct):
-    """Buys where the average of a few closing prices rises above that of many, sells where it falls below.
+    """Buys where the average of a few closing prices rises above that of many, sells it where it falls below.
 
-    Each exchange and symbol has an object of its own, so prices of different symbols never meet in one. Crossings
-    up and down take turns: while all it wishes is filled, it is never more than one `amount` long or short.
+    Each exchange and symbol has an object of its own, so prices of different symbols never meet in one. It knows what
+    it holds by its fills alone: what was refused, or filled in part, is not sold.
     """
 
     # Not a field: it says what to listen to, and is the same for all.
@@ -24,10 +24,12 @@ class MovingAverage(Struct):
     # The fields are what it can be told, and all that it remembers: they are kept with each entry.
     few: int = 5
     many: int = 20
-    amount: Decimal = Decimal("0.01")
+    value: Decimal = Decimal(1_000)
+    """What to buy for, in the quote currency: the same amount is too much of one base, and too little of another."""
     closes: list[Decimal] = []
     """The newest `many`."""
     was_above: bool | None = None
+    held: Decimal = Decimal(0)
 
     def on_candle(self, key: StreamKey, candle: Candle) -> Iterator[Wish]:
         """Called with each state of a candle, of which only the last one counts; what it yields becomes intents."""
@@ -40,5 +42,13 @@ class MovingAverage(Struct):
             return
         above, was_above = lead > 0, self.was_above
         self.was_above = above
-        if was_above is not None and above != was_above:
-            yield Wish(side="buy" if above else "sell", amount=self.amount)
+        if was_above is None or above == was_above:
+            return
+        if above and not self.held:
+            yield Wish(side="buy", amount=worth(self.value, self.closes[-1]))
+        elif not above and self.held:
+            yield Wish(side="sell", amount=self.held)
+
+    def on_fill(self, key: StreamKey, fill: Fill) -> None:
+        """Called with each fill of its orders."""
+        self.held += Decimal(fill.amount) if fill.side == "buy" else -Decimal(fill.amount)

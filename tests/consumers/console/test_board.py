@@ -2,6 +2,7 @@ import io
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from consumers.console.board import plain, render
@@ -56,9 +57,9 @@ FIGURES = Figures(
 )
 
 
-def printed(width: int) -> str:
+def printed(width: int, figures: Figures = FIGURES) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(render(FIGURES))
+    console.print(render(figures))
     return console.export_text()
 
 
@@ -127,6 +128,24 @@ def test_a_plain_line_says_what_matters():
         *(f"{name} lag 12 p50 850 µs p99 12.3 ms" for name in ("bot", "order", "position")),
         "PnL +988.15 USDT",
     ]
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_of_several_exchanges_each_price_and_position_says_of_which(width):
+    exchanges = ("binance", "coinbase")
+    several = replace(
+        FIGURES,
+        streams=tuple(
+            replace(each, key=StreamKey(exchange, each.key.channel, each.key.symbol))
+            for exchange in exchanges
+            for each in FIGURES.streams
+        ),
+        positions=tuple(replace(POSITION, exchange=exchange) for exchange in exchanges),
+    )
+    shown, (line,) = printed(width, several), plain(several)
+    names = [f"BTC/USDT {exchange}" for exchange in exchanges]
+    assert [shown.count(name) for name in names] == [2, 2]
+    assert line.split("  ")[4:6] == [f"{name} 64,123.4" for name in names]
 
 
 def test_holes_and_losses_stand_out():

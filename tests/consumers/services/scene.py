@@ -110,6 +110,15 @@ async def deliver(redis, service, *events):
         await service.handle((await deliveries(redis, event.key, service.name))[-1])
 
 
+async def write(redis, *batches):
+    """Each batch in a millisecond of its own: within one, several streams have no order but that of their names."""
+    for batch in batches:
+        await append(redis, batch)
+        written = (await redis.time())[1] // 1000
+        while (await redis.time())[1] // 1000 == written:
+            pass
+
+
 async def bodies(redis, stream):
     """What the stream says."""
     return [delivery.event for delivery in await deliveries(redis, stream)]

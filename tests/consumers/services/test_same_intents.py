@@ -1,6 +1,7 @@
 """Live, after crashes and on history, the same entries become the same intents, to the byte."""
 
 import asyncio
+import contextlib
 import json
 import random
 import time
@@ -14,16 +15,22 @@ from msgspec.structs import replace
 from consumers import Replay
 from consumers.append import append
 from consumers.services.bot import Bot
+from consumers.services.limits import Limits
+from consumers.services.notes import Notes, Terms
+from consumers.services.order import Orders
 from consumers.services.paper import Paper
 from consumers.services.rehearsal import Rehearsal
-from consumers.services.seat import Notes, Seat, Terms
-from consumers.services.strategy import Alarm, Wish
+from consumers.services.risk import Risk
+from consumers.services.seat import Seat
+from consumers.services.strategy import Alarm, Cancel, Wish, thawed
 from deploy.processes import Process
-from ingest.contract import keys
+from ingest.contract import instruments, keys
 from ingest.contract.events import Delta, Event, Fill, Intent
 from tests.consumers.cutting import cutting
 from tests.consumers.services import scene
 from tests.consumers.services.test_flow import serving
+from tests.consumers.services.test_half_hour import settled
+from tests.consumers.services.test_limits import LISTED
 from tests.consumers.test_main import alone
 from tests.eventually import eventually
 
@@ -32,6 +39,7 @@ pytestmark = pytest.mark.slow
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
 CHANNELS = ("orderbook", "ticker", "trades")
 LONG_MS = 600_000
+PAPER = Paper()
 
 
 class Touchy(Struct):
@@ -113,9 +121,9 @@ async def said(redis):
     return {symbol: await scene.bodies(redis, scene.key("intents", symbol)) for symbol in SYMBOLS}
 
 
-async def rehearsed(redis, until=None):
+async def rehearsed(redis, until=None, venue=PAPER, **terms):
     """The same on history; and fills, and the whole rehearsal."""
-    rehearsal = Rehearsal(Terms(bot="bot", kind=Touchy, live_within_ms=LONG_MS), Paper())
+    rehearsal = Rehearsal(Terms(**{"bot": "bot", "kind": Touchy, "live_within_ms": LONG_MS} | terms), venue)
     patterns = [f"binance:{channel}:*" for channel in rehearsal.channels]
     events = [event async for step in Replay(redis, patterns, until=until) for event in rehearsal.take(step)]
     intents = {
@@ -238,6 +246,83 @@ async def test_the_command_prints_the_same_of_the_same_history(market, redis_ser
     intents, fills, _ = await rehearsed(market)
     assert sorted(told, key=str) == sorted([each for some in intents.values() for each in some], key=str)
     assert sum(line["channel"] == "fills" for line in lines) == len(fills) > 0
+    recorded = (await asyncio.to_thread(alone, redis_server.url, *again, "--recorded"))[1].splitlines()
+    assert recorded == [line for line in first[1].splitlines() if json.loads(line)["channel"] == "intents"]
+
+
+class Trader(Struct):
+    """What it wishes depends on what has become of what it wished before, and in which order it heard of it."""
+
+    mixed: int = 1
+    rests: str | None = None
+    fills: int = 0
+
+    def on_trade(self, key, trade):
+        self.mix(int(trade.price))
+        if self.mixed % 4 == 3 and self.rests:
+            yield Cancel(self.rests)
+            self.rests = None
+        elif self.mixed % 4:
+            in_force = ("gtc", "ioc", "post_only")[self.mixed % 3]
+            side, price = ("buy", 100) if self.mixed % 2 else ("sell", 98)
+            self.rests = yield Wish(side, Decimal(2), "limit", Decimal(price + self.mixed % 3), time_in_force=in_force)
+
+    def on_fill(self, key, fill):
+        self.fills += 1
+        self.mix(int(Decimal(fill.price) * Decimal(fill.amount)))
+        if self.mixed % 3 == 0:
+            yield Wish("sell" if fill.side == "buy" else "buy", Decimal(fill.amount))
+
+    def on_order(self, key, order):
+        self.mix(len(order.status) + int(order.updated_ns % 1000))
+        if order.status == "rejected":
+            yield Alarm(5)
+
+    def on_alarm(self, key, alarm):
+        self.mix(alarm.after_ms)
+
+    def mix(self, heard):
+        self.mixed = (self.mixed * 31 + heard) % 1009
+
+
+GENEROUS = Limits(
+    order_notional=Decimal(1_000_000),
+    exposure=Decimal(1_000_000),
+    orders_per_s=1_000,
+    price_band=Decimal(1),
+    price_age_ms=LONG_MS,
+)
+
+
+async def test_a_bot_that_dies_again_and_again_hears_of_its_orders_as_one_that_lives(market, redis_server):
+    rows = {symbol: instruments.encode(replace(LISTED, symbol=symbol, tick_size="1")) for symbol in SYMBOLS}
+    await market.hset(keys.instruments("binance"), mapping=rows)
+    s, dice = {}, random.Random(7)
+    groups = {"bot": ("trades", "fills", "orders"), "risk": Risk.channels, "order": ("approved", "trades")}
+
+    def trader(redis):
+        # However slow it is on this line, what it wishes is an order.
+        return Bot(redis, "bot", Trader, live_within_ms=LONG_MS, valid_ms=LONG_MS)
+
+    async with contextlib.AsyncExitStack() as stack:
+        for make in (lambda redis: Risk(redis, limits=GENEROUS), lambda redis: Orders(redis, venue=Paper())):
+            await stack.enter_async_context(serving(redis_server.url, make))
+        url = await stack.enter_async_context(cutting(redis_server.port, b"EVALSHA", every=7))
+        for life in range(5):
+            async with serving(url, trader, consumer=f"life-{life}"):
+                await play(market, dice, 40, s)
+                if life == 4:
+                    await eventually(lambda: settled(market, groups, SYMBOLS), within_seconds=60)
+    terms = {"kind": Trader, "valid_ms": LONG_MS}
+    (intents, fills, rehearsal), again = [await rehearsed(market, venue=None, **terms) for _ in range(2)]
+    assert (await said(market), intents, fills) == (intents, *again[:2])
+    wanted = {each.order_type for some in intents.values() for each in some}
+    assert (wanted, len(fills) > 20) == ({"limit", "market", "cancel"}, True)
+    kept = [thawed(Trader, each) for each in await remembered(market)]
+    assert sum(each.fills for each in kept) == len(fills)
+    # What has become of them on paper, now, is something else, and makes it wish something else.
+    assert (await rehearsed(market, **terms))[0] != intents
+    assert [rehearsal._seats["binance", symbol].notes.strategy for symbol in SYMBOLS] == await remembered(market)
 
 
 WALK = """

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from consumers import stored
 from consumers.services.held import from_fields
 from ingest.contract import instruments, keys
-from ingest.contract.events import Fill, Intent, Order, Position, Status, Ticker
+from ingest.contract.events import Fill, Gap, Intent, Order, Position, Status, Ticker
 from ingest.contract.instruments import Listed
 from ingest.contract.keys import StreamKey
 
@@ -20,7 +20,7 @@ class Seen(NamedTuple):
     """The ms of its id, and what puts entries of the same ms in order."""
     channel: str
     s: str
-    body: Intent | Order | Fill | Position | Ticker | Status
+    body: Intent | Order | Fill | Position | Ticker | Status | Gap
 
 
 class Market(NamedTuple):
@@ -28,7 +28,7 @@ class Market(NamedTuple):
 
     symbol: str
     tickers: tuple[Seen, ...] = ()
-    """And statuses of their stream."""
+    """And what else their stream says."""
     listed: Listed | None = None
     killed: tuple[tuple[int, int], ...] = ()
     """When the kill switch was on for sure: ns."""

@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from consumers.services.venue import TERMINAL
-from ingest.contract.events import Ticker
+from ingest.contract.events import Gap, Ticker
 
 _MS = 1_000_000
 _SLACK_MS = 5
@@ -134,10 +134,12 @@ class _Sight(NamedTuple):
 
 
 def _sights(market):
-    ends = [*(each.at[0] for each in market.tickers[1:]), 1 << 53]
+    # A gap says what is lost of before, and nothing of the price.
+    told = [each for each in market.tickers if not isinstance(each.body, Gap)]
+    ends = [*(each.at[0] for each in told[1:]), 1 << 53]
     return [
         _Sight(each.at[0], until_ms, each.body if isinstance(each.body, Ticker) else None)
-        for each, until_ms in zip(market.tickers, ends, strict=False)
+        for each, until_ms in zip(told, ends, strict=False)
     ]
 
 

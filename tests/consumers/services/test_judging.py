@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from consumers.services.accounting import Position, after
 from consumers.services.held import Held, told
 from consumers.services.limits import Limits
-from ingest.contract.events import Fill, Intent, Order, Status, Ticker
+from ingest.contract.events import Fill, Gap, Intent, Order, Status, Ticker
 from ingest.contract.keys import StreamKey
 from tests.consumers.services.history import Market, Seen
 from tests.consumers.services.judging import violations
@@ -232,6 +232,11 @@ def test_of_the_prices_of_the_moment_one_has_to_allow_it():
     assert [
         any("price band" in each for each in judged(FINE, tickers=[SHOWN, other])) for other in (before, within)
     ] == [True, False]
+
+
+def test_a_gap_among_tickers_leaves_the_price_as_it_was():
+    gap = seen(910, "ticker", "g", Gap(reason="rollback", after_g="g", after_n=1))
+    assert judged(FINE, tickers=(SHOWN, gap)) == []
 
 
 def test_what_is_not_traded_is_found():

@@ -1,0 +1,249 @@
+"""What trading is played on: exchanges with their workers, a Redis, services with links between, each a process."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+from msgspec import Struct
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from consumers import connect, stored
+from consumers.audit import accounts
+from consumers.services.limits import Limits
+from deploy.local_redis import LocalRedis
+from ingest.contract.keys import StreamKey
+from tests.chaos import venues
+from tests.chaos.child import Child
+from tests.chaos.link import Link
+from tests.chaos.scene import NothingFlows
+from tests.chaos.trading_bots import UNITS
+from tests.chaos.venues import Venue
+
+_FLOWS_WITHIN_S = 90
+_STANDS_STILL_S = 60
+"""After which nobody is waited for any more."""
+_SETTLES_WITHIN_S = 240
+_QUOTES = ("USDT", "USD")
+
+LIMITS = Limits(
+    order_amount={f"{base}/{quote}": unit * Decimal("2.1") for base, unit in UNITS.items() for quote in _QUOTES},
+    position={f"{base}/{quote}": unit * 6 for base, unit in UNITS.items() for quote in _QUOTES},
+    order_notional=Decimal(1250),
+    exposure=Decimal(3600),
+    orders_per_s=6,
+    price_band=Decimal("0.01"),
+    price_age_ms=3_000,
+)
+"""Each of them is met time and again."""
+
+
+def _said(amounts: Mapping[str, Decimal]) -> str:
+    return ",".join(f"{symbol}:{amount}" for symbol, amount in amounts.items())
+
+
+_TOLD = {
+    "CONSUMER_LEASE_MS": "1000",
+    "CONSUMER_BLOCK_MS": "100",
+    "CONSUMER_LATENCY_MS": "30",
+    "CONSUMER_MAX_AMOUNT": _said(LIMITS.order_amount),
+    "CONSUMER_MAX_POSITION": _said(LIMITS.position),
+    "CONSUMER_MAX_VALUE": str(LIMITS.order_notional),
+    "CONSUMER_MAX_EXPOSURE": str(LIMITS.exposure),
+    "CONSUMER_MAX_ORDERS_PER_S": str(LIMITS.orders_per_s),
+    "CONSUMER_PRICE_BAND": str(LIMITS.price_band),
+    "CONSUMER_PRICE_AGE_MS": str(LIMITS.price_age_ms),
+}
+_BOTS = {
+    account: (
+        "bot",
+        *("--strategy", f"{account}-restless=tests.chaos.trading_bots:Restless"),
+        *("--strategy", f"{account}-leaning=tests.chaos.trading_bots:Leaning"),
+    )
+    for account in ("alpha", "beta")
+}
+
+
+class Setting(Struct, frozen=True, kw_only=True):
+    """What is played."""
+
+    seed: int = 1
+    exchanges: tuple[str, ...] = ("binance", "kraken")
+    symbols: int = 2
+    """Of each exchange."""
+    rate: int = 30
+    """Market actions a second over all symbols of one exchange."""
+    copies: int = 2
+    """Processes of each service but bots."""
+    instead: Mapping[str, tuple[str, ...]] = {}
+    """Other commands than `consume run`: of "bot", "risk", "order" or "position"."""
+    told: Mapping[str, str] = {}
+    """Other settings of services."""
+    server: str | None = None
+
+
+class Part(Struct, frozen=True):
+    """A process and its way to Redis."""
+
+    process: Child
+    redis: Link
+
+
+class Stage:
+    """All of it, running."""
+
+    def __init__(
+        self,
+        server: LocalRedis,
+        redis: Redis,
+        markets: Sequence[Venue],
+        workers: Sequence[Part],
+        services: Sequence[Part],
+    ) -> None:
+        self.server = server
+        self.server_lock = asyncio.Lock()
+        self.switch_lock = asyncio.Lock()
+        self.redis = redis
+        """A way to Redis that has no faults of ours."""
+        self.venues = markets
+        self.workers = workers
+        self.services = services
+        self.symbols = [(venue.name, symbol) for venue in markets for symbol in venue.symbols]
+        self.names: dict[tuple[str, str], str] = {}
+        """What trades were called that stood in a stream as it was deleted: by stream and entry id."""
+        self.killed: dict[str, list[tuple[int, int]]] = {venue.name: [] for venue in markets}
+        """When the kill switch was on for sure, in ns."""
+        self.troubles: list[str] = []
+
+    async def flows(self) -> None:
+        """Return once there are orders and positions of each symbol. Raises NothingFlows."""
+        wanted = [
+            str(StreamKey(exchange, channel, symbol))
+            for exchange, symbol in self.symbols
+            for channel in ("orderbook", "ticker", "positions")
+        ]
+        deadline = time.monotonic() + _FLOWS_WITHIN_S
+        while missing := [name for name in wanted if not await self.redis.exists(name)]:
+            if time.monotonic() > deadline:
+                words = [part.process.last_words() for part in (*self.workers, *self.services)]
+                raise NothingFlows("\n".join([f"nothing in {', '.join(missing)}", *words]))
+            await asyncio.sleep(0.1)
+
+    @contextlib.asynccontextmanager
+    async def watched(self, parts: Sequence[Part]) -> AsyncIterator[None]:
+        """Who ends without having been asked is noted, and started again as an orchestrator would."""
+        watching = asyncio.create_task(self._watch(parts))
+        try:
+            yield
+        finally:
+            watching.cancel()
+
+    async def rests(self) -> None:
+        """End the exchanges and workers, wait until the services have nothing left to do, and end them."""
+        for venue in self.venues:
+            await self._ends(venue.exchange)
+        for part in self.workers:
+            await self._ends(part.process)
+        async with self.watched(self.services):
+            await self._settles()
+        for part in self.services:
+            await self._ends(part.process)
+
+    async def _settles(self) -> None:
+        ends, left, since, still = time.monotonic() + _SETTLES_WITHIN_S, "", time.monotonic(), 0
+        # Twice: what is told while groups are looked at, one after another, may be news to the first of them.
+        while still < 2:
+            before, left = left, await self._left()
+            still = 0 if left else still + 1
+            since = since if left == before else time.monotonic()
+            if time.monotonic() > min(ends, since + _STANDS_STILL_S):
+                self.troubles.append(f"not handled: {left}")
+                return
+            await asyncio.sleep(0.1)
+
+    async def _left(self) -> str:
+        try:
+            found = await accounts(self.redis)
+        except (RedisError, OSError) as away:
+            return str(away)
+        return ", ".join(f"{a.group} {a.key}: {a.pending}+{a.unread}" for a in found if a.pending or a.unread)
+
+    async def _ends(self, process: Child) -> None:
+        if (code := await process.end()) not in (0, -signal.SIGTERM):
+            self.troubles.append(f"{process.name} ended with {code}: {process.last_words()}")
+
+    async def _watch(self, parts: Sequence[Part]) -> None:
+        while True:
+            await asyncio.sleep(0.2)
+            for part in parts:
+                process = part.process
+                async with process.lock:
+                    if not process.alive():
+                        self.troubles.append(f"{process.name} ended: {process.last_words()}")
+                        process.start()
+
+    async def traded(self) -> list[tuple[str, str]]:
+        """Every exchange and symbol of which there are intents."""
+        return [(key.exchange, key.symbol) for key in await stored.streams(self.redis) if key.channel == "intents"]
+
+
+@contextlib.asynccontextmanager
+async def staged(setting: Setting, folder: Path) -> AsyncIterator[Stage]:
+    """For the length of a `with`; at the end nothing of it runs. Raises NoRedis."""
+    (data := folder / "redis").mkdir()
+    server = LocalRedis(data, "--appendonly", "yes", "--appendfsync", "always", server=setting.server)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(server.stop)
+        await asyncio.to_thread(server.start)
+        redis = connect(server.url)
+        stack.push_async_callback(redis.aclose)
+        markets, workers = [], []
+        playing = venues.Setting(
+            exchanges=setting.exchanges,
+            symbols=setting.symbols,
+            rate=setting.rate,
+            seed=setting.seed,
+            # What they have written they can write again for ten seconds, should a stream be gone.
+            durability="everysec",
+        )
+        for name in setting.exchanges:
+            link = await stack.enter_async_context(Link(server.port))
+            venue = Venue(name, playing, f"redis://127.0.0.1:{link.port}/0", folder)
+            stack.callback(_end, venue.exchange)
+            stack.callback(_end, venue.worker)
+            await venue.start()
+            markets.append(venue)
+            workers.append(Part(venue.worker, link))
+        services = []
+        for name, command, told in _commands(setting):
+            link = await stack.enter_async_context(Link(server.port))
+            env = {**_TOLD, **setting.told, **told, "CONSUMER_REDIS_URL": f"redis://127.0.0.1:{link.port}/0"}
+            process = Child(name, folder, *command, env={**env, "CONSUMER_CONSUMER": name})
+            stack.callback(_end, process)
+            process.start()
+            services.append(Part(process, link))
+        yield Stage(server, redis, markets, workers, services)
+
+
+def _commands(setting: Setting) -> list[tuple[str, tuple[str, ...], dict[str, str]]]:
+    """Name, command and settings of each service's processes."""
+
+    def run(kind: str) -> tuple[str, ...]:
+        return setting.instead.get(kind, ("consumers", "run"))
+
+    bots = [
+        (f"bot-{account}", (*run("bot"), *words), {"CONSUMER_ACCOUNT": account}) for account, words in _BOTS.items()
+    ]
+    others = [
+        (f"{kind}-{i}", (*run(kind), kind), {}) for kind in ("risk", "order", "position") for i in range(setting.copies)
+    ]
+    return bots + others
+
+
+def _end(process: Child) -> None:
+    process.signal(signal.SIGCONT)
+    process.kill()

@@ -6,6 +6,7 @@
 An oracle that lets one of them pass is worth nothing.
 """
 
+import asyncio
 import sys
 
 from msgspec.structs import replace
@@ -23,6 +24,9 @@ from ingest.contract.codec import Entry
 from ingest.contract.events import Event
 from ingest.contract.keys import StreamKey
 
+_AWAY_S = 0.2
+"""That it takes to an exchange."""
+
 
 class ByEntryIds(Seat):
     """An entry that is written again, after its stream was lost, has another id and is another reason to trade."""
@@ -37,11 +41,10 @@ class AckFirst(Orders):
     """Whatever it had in hand as it died is done with, and was never done."""
 
     async def handle(self, delivery: Delivery) -> None:
-        if not await delivery.commit(("HSET", f"hasty:{{{delivery.key.exchange}}}", "acknowledged", 1)):
-            return
-        step = await self._step(Desk(), delivery)
-        if step.events:
-            await append(self._redis, step.events)
+        acknowledged = await delivery.commit(("HSET", f"hasty:{{{delivery.key.exchange}}}", "acknowledged", 1))
+        if acknowledged and delivery.key.channel == "approved":
+            await asyncio.sleep(_AWAY_S)
+            await append(self._redis, (await self._step(Desk(), delivery)).events)
 
 
 if __name__ == "__main__":

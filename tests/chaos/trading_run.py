@@ -43,6 +43,8 @@ from tests.consumers.services.judging import violations
 
 PARTS = 8
 _AT_MOST_SAID = 20
+_APPROVALS = 30
+"""Of each symbol, at least: on a slow machine a run goes on until there are so many."""
 
 
 class Verdict(Struct, frozen=True):
@@ -89,6 +91,7 @@ async def play(setting: Setting, plan: Sequence[Fault], seconds: float, folder: 
         await stage.flows()
         async with stage.watched([*stage.workers, *stage.services]):
             struck = await carry_out(plan, stage, seconds)
+            await stage.approves(_APPROVALS)
         stopping.set()
         await hand
         await stage.rests()

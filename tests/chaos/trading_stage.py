@@ -22,6 +22,7 @@ from tests.chaos.child import Child
 from tests.chaos.link import Link
 from tests.chaos.scene import NothingFlows
 from tests.chaos.trading_bots import UNITS
+from tests.chaos.trading_hand import surely
 from tests.chaos.venues import Venue
 
 _FLOWS_WITHIN_S = 90
@@ -185,6 +186,14 @@ class Stage:
                     if not process.alive():
                         self.troubles.append(f"{process.name} ended: {process.last_words()}")
                         process.start()
+
+    async def approves(self, count: int) -> None:
+        """Return once there are so many approvals of each symbol, or it has taken long."""
+        names = [str(StreamKey(exchange, "approved", symbol)) for exchange, symbol in self.symbols]
+        for _ in range(_FLOWS_WITHIN_S):
+            if min([await surely(lambda name=name: self.redis.xlen(name)) for name in names]) >= count:
+                return
+            await asyncio.sleep(1)
 
     async def traded(self) -> list[tuple[str, str]]:
         """Every exchange and symbol of which there are intents."""

@@ -44,7 +44,8 @@ costs: $(READY)  ## What the guarantee costs: server time an event beside plain 
 
 .PHONY: chaos
 chaos: $(READY)  ## Kill, cut, stop and starve everything, by seed, on every server here, and account for every event
-	@$(BIN)/python -m tests.chaos --seed $(SEEDS) --seconds $(SECONDS_OF_CHAOS) --without "$(WITHOUT)"
+	@$(BIN)/python -m tests.chaos --seed $(SEEDS) --seconds $(SECONDS_OF_CHAOS)
+	@$(BIN)/python -m tests.chaos --exchange bybit --channels trades,ticker --seed $(firstword $(SEEDS)) --seconds $(SECONDS_OF_CHAOS)
 	@$(BIN)/python -m tests.chaos.consumers_run --seed $(SEEDS) --seconds $(SECONDS_OF_CHAOS)
 	@$(BIN)/python -m tests.chaos.trading_run --seed $(SEEDS) --seconds $(SECONDS_OF_CHAOS)
 SEEDS ?= 1 2 3

@@ -219,41 +219,53 @@ function rules.span(state, kind, s, first, data)
   return true
 end
 
--- A stream begins anew, in another generation. `first` is "g n" as the caller has just read them, "- 0" for no state:
--- of two who ask, one is heard.
-local function renew(state, kind, s, first, data)
-  if first ~= string.format('%s %d', state.n > 0 and state.g or '-', state.n) then return false end
+-- A stream goes on in another generation, behind this id if one is given.
+local function renew(state, kind, s, data, last)
   state.known = ARGV[1]
   set(state, 'g', ARGV[1])
   set(state, 'n', 0)
   xadd(state, kind, s, data)
-  return true
-end
-
--- The server has lost what it had confirmed: from here on, numbers may be given a second time. If nothing is left in the
--- stream, `first` goes on with the id behind which its entries are said again, or are missing.
-function rules.renewal(state, kind, s, first, data)
-  local found, last = string.match(first, '^(%S+ %d+) ?(%d*)$')
-  redis.call('ZCARD', state.key .. ':gaps')
-  if renew(state, kind, s, found, data) and last ~= '' then
+  if last then
     set(state, 'last', last)
     set(state, 'snap_s', nil)
     if state.live then set(state, 'live', '0') end
-    redis.call('ZREMRANGEBYSCORE', state.key .. ':gaps', '(' .. last, '+inf')
   end
+end
+
+-- The server has lost what it had confirmed: from here on, numbers may be given a second time. `first` is "g n" as the
+-- caller has just read them, "- 0" for no state: of two who ask, one is heard. If nothing is left in the stream, the id
+-- follows behind which its entries are said again, or are missing.
+function rules.renewal(state, kind, s, first, data)
+  local found, last = string.match(first, '^(%S+ %d+) ?(%d*)$')
+  redis.call('ZCARD', state.key .. ':gaps')
+  if found ~= string.format('%s %d', state.n > 0 and state.g or '-', state.n) then return true end
+  renew(state, kind, s, data, last ~= '' and last or nil)
+  if last ~= '' then redis.call('ZREMRANGEBYSCORE', state.key .. ':gaps', '(' .. last, '+inf') end
   return true
 end
 
--- The exchange counts from another beginning, which is behind the id that follows in `first`: old ids and gaps mean
--- nothing any more. What is of the old series, and comes late or again, does not join.
+-- The MessagePack map, of at most 13 fields, goes on with where the generation before has ended.
+local function ended_at(data, g, n)
+  local high = math.floor(n / 2 ^ 32)
+  local bytes = {}
+  for i = 0, 3 do
+    bytes[4 - i] = string.char(math.floor(high / 256 ^ i) % 256)
+    bytes[8 - i] = string.char(math.floor(n / 256 ^ i) % 256)
+  end
+  return string.char(data:byte() + 2) .. data:sub(2) .. '\167after_g' .. string.char(0xa0 + #g) .. g
+    .. '\167after_n\207' .. table.concat(bytes)
+end
+
+-- The exchange counts from another beginning. `first` is "last begin": the newest id of the old series, "-" for none,
+-- and that behind which the new one begins. Old ids and gaps mean nothing any more; what is of the old series, and
+-- comes late or again, does not join. Of two who say so one is heard, for the other finds another newest id; and so is
+-- who says it again, with all that was before, to a server that has lost it: only where that is, is another place.
 function rules.restart(state, kind, s, first, data)
   if knows(state, s) then return true end
-  local found, last = string.match(first, '^(%S+ %d+) (%d+)$')
+  local last, begin = string.match(first, '^(%S+) (%d+)$')
   redis.call('ZCARD', state.key .. ':gaps')
-  if not renew(state, kind, s, found, data) then return false end
-  set(state, 'last', last)
-  set(state, 'snap_s', nil)
-  if state.live then set(state, 'live', '0') end
+  if last ~= (state.last or '-') then return false end
+  renew(state, kind, s, ended_at(data, state.n > 0 and state.g or '-', state.n), begin)
   redis.call('DEL', state.key .. ':gaps')
   remember(state, s, state.n)
   return true

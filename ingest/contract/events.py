@@ -231,8 +231,8 @@ Rule = Literal[
 - span: a stretch of time in ms in which something may be missing, where ids cannot tell.
 - renewal: the server has lost what it had confirmed; `first` is "g n" as it stands, and the generation ends there. If
   nothing is left in the stream, the id behind which it goes on may follow: "g n last".
-- restart: the exchange's ids begin anew; `first` is "g n last", where the new ones begin behind the last, and it is
-  refused if the stream does not stand at the first two.
+- restart: the exchange's ids begin anew; `first` is "last begin", where the new ones begin behind the second, and it is
+  refused if the stream's newest id is not the first, "-" for none. Where its generation ended, the script adds.
 """
 
 

@@ -49,11 +49,11 @@ class Session:
         return Event(key, self.identity(), gap, "span", f"{first_ms}-{last_ms}")
 
     def restart(self, key: StreamKey, standing: Standing, last: int, since_ns: int | None = None) -> Event:
-        """That the exchange counts from another beginning, behind the id `last`, if the stream stands just there.
+        """That the exchange counts from another beginning, behind the id `last`, if the stream has come just so far.
 
         How far the old series went behind that place, no exchange says: its end is lost from there on, if it was not
         the end. And others may have come and gone up to the exchange's time `since_ns`.
         """
         first = None if standing.position is None else str(int(standing.position) + 1)
-        gap = Gap(reason="series_restart", first_id=first, to_ns=since_ns, after_g=standing.g, after_n=standing.n)
-        return Event(key, self.identity(), gap, "restart", f"{standing.g} {standing.n} {last}")
+        gap = Gap(reason="series_restart", first_id=first, to_ns=since_ns)
+        return Event(key, self.identity(), gap, "restart", f"{standing.position or '-'} {last}")

@@ -15,6 +15,7 @@ from tests.chaos.disk import NoShim
 from tests.chaos.faults import KINDS, OF_DISK, plan
 from tests.chaos.run import Outcome, play
 from tests.chaos.scene import Setting
+from tests.ingest.exchanges.facts import FACTS
 
 _COLUMNS = ("emitted", "entries", "gaps", "lost", "doubled", "inverted", "unfounded", "wrong")
 
@@ -49,6 +50,8 @@ def _possible(kinds: Sequence[str]) -> Iterator[str]:
 def _play(told: argparse.Namespace, kinds: Sequence[str], server: str, seed: int) -> Outcome:
     """One run, said. Its folder stays if it fails."""
     setting = Setting(
+        exchange=told.exchange,
+        symbols=FACTS[told.exchange].symbols,
         seed=seed,
         channels=tuple(told.channels.split(",")),
         rate=told.rate,
@@ -95,6 +98,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.chaos", description="A bus under faults, and an audit of it."
     )
+    parser.add_argument("--exchange", default=usual.exchange, help=f"of {', '.join(sorted(FACTS))}")
     parser.add_argument("--seed", type=int, nargs="+", default=[usual.seed], help="one run each")
     parser.add_argument("--seconds", type=float, default=60, help="of faults in a run")
     parser.add_argument("--workers", type=int, default=2)

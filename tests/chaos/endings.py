@@ -3,9 +3,9 @@
 A series that has ended is said by no exchange again. So a `series_restart` names the id from which on it may be
 missing: the one behind the last that was in the stream. Nothing else of an old series may be.
 
-And where Redis forgets a series that it had, which then is begun again, it is not the same as before: of a book, what
-came before the snapshot with which it begins the second time has gone with what Redis forgot, and if meanwhile the
-series has ended, all of it has. That is told by the `rollback`, and by the `series_restart` that follows it.
+And where Redis forgets a series that it had, which then is begun again, a book is not the same as before: what came
+before the snapshot with which it begins the second time has gone with what Redis forgot. That is told by the
+`rollback`, and by the `series_restart` that follows it.
 
 And where ids began anew yet again before anybody was sure that they had, the `series_restart` names a time up to which
 other series of trades may have come and gone. Of a book it need not: that was told to be out of order.
@@ -13,7 +13,6 @@ other series of trades may have come and gone. Of a book it need not: that was t
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -28,11 +27,13 @@ from tests.chaos.losses import Finding, lost_range
 _FOREVER = 1 << 60
 
 
-class Part(NamedTuple):
+class Part(Struct, frozen=True):
     """A stretch of one chapter that belongs to one of the exchange's lives; it may begin with a `series_restart`."""
 
     life: int
     chapter: int
+    begins: int | None
+    """Its first id when it stood there, told before or not."""
     entries: Sequence[Entry]
 
     @property
@@ -44,25 +45,25 @@ class Part(NamedTuple):
     @property
     def ends(self) -> int | None:
         """Its newest id, heard or lost; None if it has none."""
-        return max((last for _, last in self._ids), default=None)
-
-    @property
-    def begins(self) -> int | None:
-        """Its first id."""
-        return next((first for first, _ in self._ids), None)
+        return max((last for _, last in _ids(self.entries)), default=None)
 
     @property
     def rolls_back(self) -> bool:
         """Whether Redis lost something in it."""
         return any(isinstance(entry.event, Gap) and entry.event.reason == ROLLBACK for entry in self.entries)
 
-    @property
-    def _ids(self) -> Iterator[Range]:
-        for entry in self.entries:
-            if lost := lost_range(entry):
-                yield lost
-            elif isinstance(entry.event, Trade | Delta | Snapshot):
-                yield int(entry.s), int(entry.s)
+
+def begins_at(entries: Sequence[Entry]) -> int | None:
+    """The first id of these."""
+    return next((first for first, _ in _ids(entries)), None)
+
+
+def _ids(entries: Sequence[Entry]) -> Iterator[Range]:
+    for entry in entries:
+        if lost := lost_range(entry):
+            yield lost
+        elif isinstance(entry.event, Trade | Delta | Snapshot):
+            yield int(entry.s), int(entry.s)
 
 
 class Excuses(Struct, frozen=True):
@@ -102,10 +103,8 @@ def excused(parts: Sequence[Part], life_of: Callable[[int], int], *, is_book: bo
                 ranges.append((ended, (first, _FOREVER)))
             between = range(ended + 1, part.life)
             # A book that has yet to begin says nothing, and has told so.
-            if forgot or is_book:
+            if is_book:
                 unsaid.update(between)
-            if forgot:  # what was said of it is forgotten, and what came behind that had no place any more
-                ranges += [(life, (newest[life] + 1, _FOREVER)) for life in between if life in newest]
             if part.restart.to_ns is not None:
                 passed_ns.update(dict.fromkeys(between, part.restart.to_ns))
         if part.restart and forgot and is_book and part.life in newest and part.begins is not None:

@@ -12,10 +12,11 @@ import msgspec
 from msgspec import Struct
 
 from deploy.local_redis import free_port, wait_for_port
-from ingest.contract.keys import StreamKey
+from ingest.contract.keys import StreamKey, parse_key
 from ingest.simulator import ledger as ledgers
 from ingest.simulator.ledger import Candle, Record
 from tests.chaos.child import Child
+from tests.ingest.exchanges.facts import FACTS
 
 _MS = 1_000_000
 _HEARD_WITHIN_S = 60
@@ -53,9 +54,12 @@ def unsent(struck: Iterable[ledgers.Struck]) -> dict[str, set[str]]:
 class Exchange:
     """One life after another, each with a seed and a ledger of its own: other prices, other ids."""
 
-    def __init__(self, symbols: Sequence[str], keys: Sequence[StreamKey], rate: int, seed: int, folder: Path) -> None:
+    def __init__(
+        self, name: str, symbols: Sequence[str], keys: Sequence[StreamKey], rate: int, seed: int, folder: Path
+    ) -> None:
         self.port = free_port()
         self.process: Child
+        self._name = name
         self._symbols = symbols
         self._keys = keys
         self._rate = rate
@@ -80,15 +84,15 @@ class Exchange:
             str(life),
         )
         where = ("--port", str(self.port), "--ledger", str(self._ledgers[-1]))
-        self.process = Child("exchange", self._folder, "ingest", "simulate", "binance", *what, *where, env={})
+        self.process = Child("exchange", self._folder, "ingest", "simulate", self._name, *what, *where, env={})
         self.process.start()
         await asyncio.to_thread(wait_for_port, self.port, self.process.alive)
 
     async def heard(self) -> bool:
-        """Whether somebody hears every numbered stream within a while. From then on its books can be followed."""
-        numbered = [key for key in self._keys if key.channel in ("trades", "orderbook")]
+        """Whether somebody hears all trades and books within a while. From then on its books can be followed."""
+        followed = [key for key in self._keys if key.channel in ("trades", "orderbook")]
         deadline = time.monotonic() + _HEARD_WITHIN_S
-        while len(self.newest()) < len(numbered):
+        while len(self.newest()) < len(followed):
             if time.monotonic() > deadline:
                 return False
             await asyncio.sleep(0.05)
@@ -103,10 +107,10 @@ class Exchange:
         return await self.process.end()
 
     def newest(self) -> dict[str, range]:
-        """Of each numbered stream, from its newest id in this life up to where the life before began."""
-        newest = {key: int(record.s) for key, record in _numbered(self._ledgers[-1])}
-        before = _numbered(self._ledgers[-2]) if len(self._ledgers) > 1 else ()
-        ends = {key: int(record.s) for key, record in reversed([*before])}
+        """Of trades and books, from the newest place in this life up to where the life before began, see `place`."""
+        newest = {record.key: _place(record) for record in _followed(self._ledgers[-1])}
+        before = _followed(self._ledgers[-2]) if len(self._ledgers) > 1 else ()
+        ends = {record.key: _place(record) for record in reversed([*before]) if has_order(parse_key(record.key))}
         return {key: range(said, ends.get(key, 1 << 53)) for key, said in newest.items()}
 
     def truth(self) -> list[dict[str, Truth]]:
@@ -126,10 +130,24 @@ class Exchange:
         }
 
 
-def _numbered(ledger: Path) -> Iterator[tuple[str, ledgers.Trade | ledgers.Delta]]:
+def has_order(key: StreamKey) -> bool:
+    """Whether the ids of a stream follow one another."""
+    return key.channel != "trades" or FACTS[key.exchange].numbers_trades
+
+
+def place(key: StreamKey, s: str, exchange_ns: int | None) -> int:
+    """Where a trade or a change stands: its id; or its time in ms, where ids have no order."""
+    return int(s) if has_order(key) else (exchange_ns or 0) // _MS
+
+
+def _place(record: ledgers.Trade | ledgers.Delta) -> int:
+    return place(parse_key(record.key), record.s, record.exchange_ns if isinstance(record, ledgers.Trade) else None)
+
+
+def _followed(ledger: Path) -> Iterator[ledgers.Trade | ledgers.Delta]:
     for record in ledgers.read(ledger) if ledger.exists() else ():
         if isinstance(record, ledgers.Trade | ledgers.Delta):
-            yield record.key, record
+            yield record
 
 
 class _Depth(Struct):

@@ -1,6 +1,6 @@
 """Trades whose ids have no order: each is there once, or in a stretch of time that is said to be unverifiable."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
 from ingest.audit.registry import still_open
@@ -14,16 +14,17 @@ _MS = 1_000_000
 _SAID = ("price", "amount", "side", "exchange_ns")
 
 
-def trades_by_time(chapters: Sequence[Sequence[Entry]], emitted: Sequence[ledger.Record]) -> Iterator[Finding]:
-    """What is wrong with them.
+def trades_by_time(chapters: Sequence[Sequence[Entry]], lives: Sequence[Sequence[ledger.Record]]) -> Iterator[Finding]:
+    """What is wrong with them, by what was emitted in each of the exchange's lives.
 
     A window says that something may be missing, not that it is. So it is right whether anything is or not, but it has
-    to begin and end where the stream knows of a trade, else it would say too much. And a stream may begin with trades
-    from before the exchange said the first of these.
+    to begin and end where the stream knows of a trade, else it would say too much. And there may be trades from before
+    an exchange said the first of a life.
     """
     entries = [*chain.from_iterable(chapters)]
     there = {entry.s: entry.event for entry in entries if isinstance(entry.event, Trade)}
-    said = {record.s: record for record in emitted if isinstance(record, ledger.Trade)}
+    traded = [{record.s: record for record in life if isinstance(record, ledger.Trade)} for life in lives]
+    said = {s: trade for life in traded for s, trade in life.items()}
     windows = [window for entry in entries if (window := window_of(entry))]
     yield from chain.from_iterable(map(_in_order, chapters))
     for s, trade in said.items():
@@ -33,13 +34,23 @@ def trades_by_time(chapters: Sequence[Sequence[Entry]], emitted: Sequence[ledger
             yield "lost", f"trade {s} of {ms} ms was emitted, and neither it nor its time is in the stream"
         elif known is not None and (differ := [each for each in _SAID if getattr(known, each) != getattr(trade, each)]):
             yield "wrong", f"trade {s} says another {', '.join(differ)} than was emitted"
-    begun_ns = min((trade.exchange_ns for trade in said.values()), default=0)
-    strange = [s for s in there.keys() - said.keys() if (there[s].exchange_ns or begun_ns) >= begun_ns]
-    yield from (("wrong", f"trade {s} was never emitted") for s in strange)
+    unheard = [*_unheard(traded)]
+    for s in there.keys() - said.keys():
+        if not any(since < (there[s].exchange_ns or 0) < until for since, until in unheard):
+            yield "wrong", f"trade {s} was never emitted"
     times = {ms for trade in there.values() if (ms := _ms(trade)) is not None}
     for window in windows:
         if not times.issuperset(window):
             yield "unfounded", f"the window {window[0]}-{window[1]} ms is not from a trade to a trade"
+
+
+def _unheard(traded: Sequence[Mapping[str, ledger.Trade]]) -> Iterator[Range]:
+    """Between the last trade of a life and the first of the next, both excluded, in ns."""
+    since_ns = -1
+    for life in traded:
+        if times := [trade.exchange_ns for trade in life.values()]:
+            yield since_ns, min(times)
+            since_ns = max(times)
 
 
 def registered_windows(

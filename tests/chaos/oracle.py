@@ -14,7 +14,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import chain, pairwise
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ingest.audit.account import Account
 from ingest.audit.registry import begins_anew
@@ -25,8 +25,8 @@ from ingest.simulator import ledger
 from ingest.simulator.bars import INTERVALS
 from tests.chaos.books import books
 from tests.chaos.chronicle import Past, Range, RawEntry
-from tests.chaos.endings import Part, excused, misplaced
-from tests.chaos.exchange import Truth
+from tests.chaos.endings import Part, begins_at, excused, misplaced
+from tests.chaos.exchange import Truth, has_order
 from tests.chaos.losses import Finding, gaps_of_book, gaps_of_trades, lost_still, registry
 from tests.chaos.opaque import registered_windows, trades_by_time
 
@@ -62,15 +62,16 @@ class Verdict(Struct, frozen=True, kw_only=True):
         return not (self.lost or self.doubled or self.inverted or self.unfounded or self.wrong)
 
 
-def judge(key: str, past: Past, lives: Sequence[Truth], *, opaque: bool = False) -> Verdict:
+def judge(key: str, past: Past, lives: Sequence[Truth]) -> Verdict:
     """What became of what was emitted, in each of the exchange's lives; where one ends and another begins is said.
 
-    But not of candles, for time goes on, nor of tickers, whose sources get new names, nor of trades that are `opaque`:
-    whose ids have no order.
+    But not of candles, for time goes on, nor of tickers, whose sources get new names, nor of trades whose ids have no
+    order.
     """
     channel, interval = parse_key(key).channel, parse_key(key).interval or ""
-    numbered = channel == "orderbook" or (channel == "trades" and not opaque)
+    numbered = channel in ("orderbook", "trades") and has_order(parse_key(key))
     if not numbered:
+        spoken = [life.emitted for life in lives]
         candles = [candle for life in lives for candle in life.candles]
         unsent = {s for life in lives for s in (*life.unsent, *_overtaken(life))}
         lives = [Truth([record for life in lives for record in life.emitted], None, candles, unsent)]
@@ -89,13 +90,13 @@ def judge(key: str, past: Past, lives: Sequence[Truth], *, opaque: bool = False)
         findings += _registries(past, chapters)
         findings += _lives(channel, chapters, lives)
         findings += misplaced(_cut(chapters, lives), partial(_nearest, lives))
-    elif opaque:
-        findings += trades_by_time(chapters, lives[0].emitted)
+    elif channel == "trades":
+        findings += trades_by_time(chapters, spoken)
         findings += registered_windows(chapters, past.chapters)
     else:
         findings += _candles(told, lives[0].candles)
         findings += registered_windows(chapters, past.chapters, INTERVALS[interval] // 1_000_000)
-    for life, part, raw in _parts(past, chapters, lives) if not opaque else ():
+    for life, part, raw in _parts(past, chapters, lives) if channel != "trades" or numbered else ():
         findings += _sound(key, part, raw, lives[life])
     return Verdict(
         key=key,
@@ -108,11 +109,11 @@ def judge(key: str, past: Past, lives: Sequence[Truth], *, opaque: bool = False)
 
 
 def _told_once(chapters: Iterable[Sequence[Entry]]) -> list[list[Entry]]:
-    """What each chapter has that none before it had."""
+    """What each chapter has that none before it had; and where a series begins, said again or not."""
     known: set[tuple[str, str]] = set()
     told = []
     for chapter in chapters:
-        told.append([entry for entry in chapter if (entry.type, entry.s) not in known])
+        told.append([entry for entry in chapter if begins_anew(entry) or (entry.type, entry.s) not in known])
         known.update((entry.type, entry.s) for entry in chapter)
     return told
 
@@ -126,7 +127,9 @@ def _series(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
 
 def _lives(channel: str, chapters: Sequence[Sequence[Entry]], lives: Sequence[Truth]) -> Iterator[Finding]:
     """Each of the exchange's lives is in the stream, and whole; what may be missing of it is told, see `Excuses`."""
-    parts = _cut(_told_once(chapters), lives)
+    stood = _cut(chapters, lives)
+    told = [part for chapter in _told_once(chapters) for part in _series(chapter)]
+    parts = [structs.replace(part, entries=entries) for part, entries in zip(stood, told, strict=True)]
     excuses = excused(parts, partial(_nearest, lives), is_book=channel == "orderbook")
     for life, truth in enumerate(lives):
         own = [part for part in parts if part.life == life]
@@ -139,13 +142,16 @@ def _lives(channel: str, chapters: Sequence[Sequence[Entry]], lives: Sequence[Tr
         if channel == "trades":
             yield from gaps_of_trades(entries, truth.emitted)
         else:
-            stood = [(part.chapter, part.entries) for part in _cut(chapters, lives) if part.life == life]
-            yield from gaps_of_book(stood, truth.emitted)
+            yield from gaps_of_book([(p.chapter, p.entries) for p in stood if p.life == life], truth.emitted)
 
 
 def _cut(chapters: Sequence[Sequence[Entry]], lives: Sequence[Truth]) -> list[Part]:
     """By chapter and series."""
-    return [Part(_life(part, lives), chapter, part) for chapter, said in enumerate(chapters) for part in _series(said)]
+    return [
+        Part(_life(part, lives), chapter, begins_at(part), part)
+        for chapter, said in enumerate(chapters)
+        for part in _series(said)
+    ]
 
 
 def _life(part: Sequence[Entry], lives: Sequence[Truth]) -> int:

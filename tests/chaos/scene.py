@@ -14,11 +14,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from deploy.local_redis import LocalRedis
-from ingest.contract.keys import StreamKey
+from ingest.contract.codec import decode
+from ingest.contract.events import Delta, Snapshot, Trade
+from ingest.contract.keys import StreamKey, parse_key
 from tests.chaos.child import Child
 from tests.chaos.chronicle import Chronicle
 from tests.chaos.disk import Disk
-from tests.chaos.exchange import Exchange
+from tests.chaos.exchange import Exchange, place
 from tests.chaos.link import Link
 
 _FLOWS_WITHIN_S = 60
@@ -38,6 +40,7 @@ IMPATIENT = {
 class Setting(Struct, frozen=True, kw_only=True):
     """What is played."""
 
+    exchange: str = "binance"
     seed: int = 1
     symbols: tuple[str, ...] = ("BTC/USDT", "ETH/USDT")
     channels: tuple[str, ...] = ("trades", "ticker", "orderbook", "candles-1s")
@@ -56,7 +59,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     @property
     def keys(self) -> list[StreamKey]:
         """All streams that are to be."""
-        return [StreamKey("binance", channel, symbol) for symbol in self.symbols for channel in self.channels]
+        return [StreamKey(self.exchange, channel, symbol) for symbol in self.symbols for channel in self.channels]
 
 
 class Replica(Struct, frozen=True):
@@ -126,12 +129,12 @@ class Scene:
             self.troubles.append("nobody hears the exchange")
 
     async def settles(self) -> None:
-        """Return once every numbered stream stands where the exchange stands now."""
+        """Return once all trades and books stand where the exchange stands now."""
         newest = self.exchange.newest()
         async with self.redis() as redis:
 
             async def caught_up() -> bool:
-                return all([await stands_at(redis, key) in said for key, said in newest.items()])
+                return all([await stands_at(redis, parse_key(key)) in said for key, said in newest.items()])
 
             await self._patiently(caught_up, _SETTLES_WITHIN_S, "the streams stand where the exchange stands")
 
@@ -193,7 +196,7 @@ async def staged(setting: Setting, folder: Path) -> AsyncIterator[Scene]:
     data = folder / "redis"
     data.mkdir()
     disk = Disk(folder) if setting.disk else None
-    exchange = Exchange(setting.symbols, setting.keys, setting.rate, setting.seed, folder)
+    exchange = Exchange(setting.exchange, setting.symbols, setting.keys, setting.rate, setting.seed, folder)
     server = LocalRedis(
         data,
         *(*setting.redis_options, "--auto-aof-rewrite-percentage", "0"),
@@ -222,7 +225,7 @@ def _told(setting: Setting, redis_port: int, exchange_port: int, spill: Path) ->
     return {
         **IMPATIENT,
         **mode,
-        "INGEST_EXCHANGE": "binance",
+        "INGEST_EXCHANGE": setting.exchange,
         "INGEST_SYMBOLS": ",".join(setting.symbols),
         "INGEST_CHANNELS": ",".join(setting.channels),
         "INGEST_REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
@@ -233,7 +236,14 @@ def _told(setting: Setting, redis_port: int, exchange_port: int, spill: Path) ->
     }
 
 
-async def stands_at(redis: Redis, key: StreamKey | str) -> int:
-    """The newest id; entries of a numbered stream that have none are few."""
-    last = await redis.xrevrange(str(key), count=20)
-    return next((int(fields[b"s"]) for _, fields in last if fields[b"s"].isdigit()), 0)
+async def stands_at(redis: Redis, key: StreamKey) -> int:
+    """The newest place of a trade or a change; other entries are few among these."""
+    entries = [decode(*raw) for raw in await redis.xrevrange(str(key), count=20)]
+    return next(
+        (
+            place(key, entry.s, getattr(entry.event, "exchange_ns", None))
+            for entry in entries
+            if isinstance(entry.event, Trade | Delta | Snapshot)
+        ),
+        0,
+    )

@@ -138,7 +138,7 @@ async def _redis_stop(scene: Scene, fault: Fault) -> None:
 async def _oom(scene: Scene, fault: Fault) -> None:
     async with scene.redis() as redis:
         # Where memory is short a janitor trims what nobody has read, and says so; but that is another story.
-        await redis.set(keys.lease("binance", "janitor"), "chaos", px=_NO_JANITOR_MS)
+        await redis.set(keys.lease(scene.keys[0].exchange, "janitor"), "chaos", px=_NO_JANITOR_MS)
         used = int((await redis.info("memory"))["used_memory"])
         await redis.config_set("maxmemory", used - 1)
         await asyncio.sleep(fault.for_s)

@@ -19,6 +19,7 @@ from ingest.contract.keys import StreamKey
 from ingest.exchanges import EXCHANGES
 from ingest.simulator import ledger
 from tests.chaos.child import Child
+from tests.chaos.exchange import has_order
 from tests.chaos.scene import IMPATIENT, NothingFlows, stands_at
 from tests.ingest.exchanges.facts import FACTS
 from tests.ingest.exchanges.lives import Lives
@@ -95,7 +96,7 @@ class Venue:
         found = {}
         for key in self.keys:
             said = now.emitted[str(key)]
-            if said and isinstance(said[-1], ledger.Trade | ledger.Delta) and _follows(key):
+            if said and isinstance(said[-1], ledger.Trade | ledger.Delta) and has_order(key):
                 ends = before[-1].emitted[str(key)] if before else []
                 newest, end = int(said[-1].s), int(ends[0].s) if ends else 0
                 found[key] = range(newest, end if end > newest else 1 << 53)
@@ -213,7 +214,3 @@ async def staged(setting: Setting, folder: Path) -> AsyncIterator[Stage]:
             stack.callback(venue.worker.kill)
             await venue.start()
         yield Stage(venues, server)
-
-
-def _follows(key: StreamKey) -> bool:
-    return key.channel != "trades" or FACTS[key.exchange].numbers_trades

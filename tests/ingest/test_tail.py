@@ -42,7 +42,7 @@ def test_a_series_that_has_ended_is_said_again_first():
     tail = Tail()
     tail.keep(Kept(1, batch("g", [trade(8), trade(9)]), "a", 1, 0.0, 10, {}))
     resumed = tail.resumes(TRADES)
-    anew = Event(TRADES, "x.1", Gap(reason="series_restart", first_id="10", after_g="g", after_n=2), "restart", "g 2 0")
+    anew = Event(TRADES, "x.1", Gap(reason="series_restart", first_id="10"), "restart", "9 0")
     tail.keep(Kept(2, batch("h", [anew, trade(1)]), "a", 2, 0.0, 10, {}))
     assert (resumed, tail.resumes(TRADES)) == (7, 7)
 

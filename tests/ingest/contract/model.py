@@ -1,6 +1,7 @@
 """What the append script does, written a second time from its description: streams as plain Python values."""
 
-from msgspec import Struct, field, structs
+from msgpack import packb
+from msgspec import Struct, field
 
 from ingest.contract.append import Appended
 from ingest.contract.codec import encode
@@ -52,11 +53,14 @@ class Stream(Struct):
     fresh_g: str = ""
     """The generation that the call brought."""
 
-    def add(self, event, late=False):
+    def add(self, event, late=False, more=()):
         self.n += 1
         self.appended += 1
         fields = {"v": "1", "type": type(event.body).__name__.lower(), "n": str(self.n), "g": self.g, "s": event.s}
-        entry = [*fields.items(), ("data", encode(event.body))]
+        data = encode(event.body)
+        if more:
+            data = bytes([data[0] + len(more)]) + data[1:] + b"".join(more)
+        entry = [*fields.items(), ("data", data)]
         if self.epoch:
             entry.append(("epoch", str(self.epoch)))
         if late:
@@ -246,34 +250,41 @@ class Stream(Struct):
         return self.sources.get(source) == number
 
     def renewal(self, event):
-        stands, last = event.first.split(" ")[:2], event.first.split(" ")[2:]
-        if self.renew(structs.replace(event, first=" ".join(stands))) and last:
-            self.last = int(last[0])
-            self.snapshot_s = -1
-            self.in_sync = False
+        g, n, *last = event.first.split(" ")
+        if (g, int(n)) != self.stands:
+            return True
+        self.renew(event)
+        if last:
+            self.behind(int(last[0]))
             self.gaps = {gap: first for gap, first in self.gaps.items() if first <= self.last}
         return True
 
     def restart(self, event):
         if event.s in self.identities:
             return True
-        *stands, last = event.first.split(" ")
-        if not self.renew(structs.replace(event, first=" ".join(stands))):
+        last, begin = event.first.split(" ")
+        if last != ("-" if self.last is None else str(self.last)):
             return False
-        self.last = int(last)
-        self.snapshot_s = -1
-        self.in_sync = False
+        g, n = self.stands
+        self.renew(event, packb("after_g") + packb(g), packb("after_n") + b"\xcf" + n.to_bytes(8, "big"))
+        self.behind(int(begin))
         self.gaps = {}
         self.remember(event.s, self.n)
         return True
 
-    def renew(self, event):
-        known = self.g if self.n else "-"
-        if event.first != f"{known} {self.n}":
-            return False
+    @property
+    def stands(self):
+        return (self.g, self.n) if self.n else ("-", 0)
+
+    def renew(self, event, *more):
         self.g = self.fresh_g
         self.n = 0
-        return self.add(event)
+        self.add(event, more=more)
+
+    def behind(self, last):
+        self.last = last
+        self.snapshot_s = -1
+        self.in_sync = False
 
 
 class Early(Exception):

@@ -164,7 +164,10 @@ class AppendMachine(RuleBasedStateMachine):
         """On a look at where the stream stands that is true, or old."""
         writer, key = self.writers[name], data.draw(st.sampled_from(self.keys))
         stream = self.model.streams.get(key)
-        stands = f"{stream.g} {stream.n - late}" if stream else "- 0"
+        if how == "restart":
+            stands = "-" if stream is None or stream.last is None else str(stream.last - late)
+        else:
+            stands = f"{stream.g} {stream.n - late}" if stream else "- 0"
         if how == "restart" or (key in (TRADES, BOOK, CANDLES) and data.draw(st.booleans())):
             stands += f" {data.draw(st.integers(1, 99))}"
         writer.counter += 1

@@ -5,7 +5,8 @@ from msgspec import structs
 from redis.exceptions import ResponseError
 
 from ingest.contract.append import Appended, appended, batch
-from ingest.contract.codec import encode
+from ingest.contract.codec import decode, encode
+from ingest.contract.events import Event, Gap
 from tests.ingest.contract.said import (
     BOOK,
     CANDLES,
@@ -241,8 +242,8 @@ def test_who_was_fenced_off_writes_nothing_more(real):
 
 def test_a_series_that_begins_anew_forgets_the_ids_and_gaps_of_the_old_one(real):
     real.append("g1", trade(8), gap(TRADES, 9, 12), trade(13))
-    real.append("g2", restart(TRADES, "y.1", "restart", "g1 3 8"), trade(9), trade(10))
-    again = real.append("g3", restart(TRADES, "y.1", "restart", "g1 3 8"), trade(9), trade(10), trade(11))
+    real.append("g2", restart(TRADES, "y.1", "restart", "13 8"), trade(9), trade(10))
+    again = real.append("g3", restart(TRADES, "y.1", "restart", "13 8"), trade(9), trade(10), trade(11))
     said = [(e["g"], e["n"], e["type"], e["s"]) for e in map(dict, real.entries(TRADES)[3:])]
     assert (again[0].appended, real.gaps(TRADES), said) == (
         1,
@@ -264,7 +265,7 @@ def test_what_is_a_million_ids_behind_is_refused_and_no_duplicate(real):
 
 def test_what_is_of_the_old_series_does_not_join_the_new_one(real):
     real.append("g1", trade(8), trade(9), snapshot(900))
-    real.append("g2", restart(TRADES, "y.1", "restart", "g1 2 2"), restart(BOOK, "y.2", "restart", "g1 1 4"))
+    real.append("g2", restart(TRADES, "y.1", "restart", "9 2"), restart(BOOK, "y.2", "restart", "900 4"))
     old = real.append("g3", trade(9), snapshot(900))
     new = real.append("g4", trade(3), snapshot(5))
     assert ([reply.refused for reply in (*old, *new)], real.identities(TRADES), real.identities(BOOK)) == (
@@ -276,15 +277,45 @@ def test_what_is_of_the_old_series_does_not_join_the_new_one(real):
 
 def test_a_book_begins_anew_with_ids_below_those_of_the_old_series(real):
     real.append("g1", snapshot(900), delta(901, 901))
-    real.append("g2", restart(BOOK, "y.1", "restart", "g1 2 8"), snapshot(9), delta(10, 10))
+    real.append("g2", restart(BOOK, "y.1", "restart", "901 8"), snapshot(9), delta(10, 10))
     said = [(e["g"], e["type"], e["s"], e["epoch"]) for e in map(dict, real.entries(BOOK)[2:])]
     assert said == [("g2", "gap", "y.1", "1"), ("g2", "snapshot", "9", "2"), ("g2", "delta", "10", "2")]
 
 
 def test_a_series_does_not_begin_anew_on_a_stream_that_moved(real):
     real.append("g1", trade(8), trade(9))
-    refused = real.append("g2", restart(TRADES, "y.1", "restart", "g1 1 0"), trade(1))[0]
+    refused = real.append("g2", restart(TRADES, "y.1", "restart", "8 0"), trade(1))[0]
     assert (refused.refused, refused.handled, real.identities(TRADES)) == (True, 0, ["8", "9"])
+
+
+@pytest.mark.parametrize(
+    ("before", "ended"),
+    [([], ("-", 0)), ([status(TRADES, "y.0")], ("g1", 1)), ([trade(i) for i in range(1, 301)], ("g1", 300))],
+    ids=["of nothing", "of no ids", "of three hundred"],
+)
+def test_a_series_that_begins_anew_says_where_the_old_generation_ended(real, before, ended):
+    if before:
+        real.append("g1", *before)
+    newest = "300" if len(before) == 300 else "-"
+    told = Event(TRADES, "y.1", Gap(reason="series_restart", first_id="301", to_ns=7), "restart", f"{newest} 8")
+    real.append("g2", told)
+    _, fields = real.redis.xrevrange(str(TRADES), count=1)[0]
+    g, n = ended
+    assert decode(b"1-0", fields).event == Gap("series_restart", first_id="301", to_ns=7, after_g=g, after_n=n)
+
+
+def test_a_series_that_was_forgotten_begins_anew_in_another_place_when_all_is_said_again(real):
+    said = trade(8), trade(9), restart(TRADES, "y.1", "restart", "9 2"), trade(3)
+    real.append("g1", *said)
+    real.redis.flushall()
+    renewal = Event(TRADES, "z.1", Gap(reason="rollback", after_g="g1", after_n=0), "renewal", "- 0 7")
+    again = real.append("g2", renewal, *said)
+    begun = decode(b"1-0", real.redis.xrange(str(TRADES))[3][1]).event
+    assert (again[0].refused, real.identities(TRADES), (begun.after_g, begun.after_n)) == (
+        False,
+        ["z.1", "8", "9", "y.1", "3"],
+        ("g2", 3),
+    )
 
 
 def test_a_silent_stream_is_told_once_and_only_if_nobody_else_has_written(real):

@@ -48,7 +48,7 @@ def judged(
         words = book_by_content(entries, depths[0], changes, hits(struck, str(key)), proves=facts.proves_books)
         return _verdict(key, emitted, entries, [("wrong", each) for each in words])
     if key.channel == "trades" and not facts.numbers_trades:
-        return judge(str(key), past, [Truth(emitted)], opaque=True)
+        return judge(str(key), past, [Truth(emitted)])
     if key.interval and facts.closes_as_heard:
         last = _heard_last(emitted, missed)
         said = [_as_heard(events, last, entries) for events in said]

@@ -102,7 +102,7 @@ def test_an_exchange_that_says_that_it_counts_anew_is_believed():
     assert (words(suspect), asked, [(event.rule, event.first) for event in anew[:1]], words(anew[1:])) == (
         [("Status", "suspect")],
         [BookWanted()],
-        [("restart", "g 7 7")],
+        [("restart", "100 7")],
         [("Snapshot", "8"), ("Delta", "9"), ("Status", "live")],
     )
 
@@ -195,7 +195,7 @@ class Exchange:
         for event in events:
             match event.rule:
                 case "restart":
-                    self.position = int(event.first.split()[2])
+                    self.position = int(event.first.split()[1])
                 case "gap":
                     first, last = map(int, event.first.split("-"))
                     assert first == self.position + 1

@@ -32,9 +32,9 @@ def timed(ns):
     return structs.replace(TRADE, exchange_ns=ns)
 
 
-def restart(count, g, n, last, first_lost, to_ns=None):
-    body = Gap(reason="series_restart", first_id=str(first_lost), to_ns=to_ns, after_g=g, after_n=n)
-    return Event(KEY, f"x.{count}", body, "restart", f"{g} {n} {last}")
+def restart(count, last, begin, to_ns=None):
+    body = Gap(reason="series_restart", first_id=str(last + 1), to_ns=to_ns)
+    return Event(KEY, f"x.{count}", body, "restart", f"{last} {begin}")
 
 
 def stands_at(position):
@@ -145,7 +145,7 @@ def test_an_exchange_that_counts_anew_begins_a_series_with_all_that_rest_knows_o
         [TradesWanted(None)],
         [TradesWanted(1)],
         [Locate(KEY)],
-        [restart(1, "g", 7, 1, 5001), said(2, backfilled=True), said(3), said(4), said(5)],
+        [restart(1, 5000, 1), said(2, backfilled=True), said(3), said(4), said(5)],
         NEVER,
     )
 
@@ -168,7 +168,7 @@ def test_a_series_that_was_long_unheard_begins_with_the_oldest_page_and_goes_on_
     assert (doubted, looked_back, begun, alone(some, 2, FAR_DOUBT_NS)) == (
         [TradesWanted(None)],
         [TradesWanted(1)],
-        [restart(1, "g", 7, 0, 5001), said(1, backfilled=True), said(2, backfilled=True)],
+        [restart(1, 5000, 0), said(1, backfilled=True), said(2, backfilled=True)],
         [TradesWanted(3)],
     )
 
@@ -193,7 +193,7 @@ def test_a_series_begun_on_a_stream_that_moved_is_begun_again_where_it_began():
     begun = some.located(stands_at(6000), FAR_DOUBT_NS)
     missing = alone(some, 2, FAR_DOUBT_NS)
     assert (begun, missing, some.fetched([(3, TRADE)], 0)) == (
-        [restart(2, "g", 7, 2, 6001)],
+        [restart(2, 6000, 2)],
         [TradesWanted(3)],
         [said(3, backfilled=True), said(4, backfilled=True), said(5)],
     )
@@ -216,7 +216,7 @@ def test_a_series_that_ends_before_it_is_sure_is_passed_over_and_that_is_told():
         [],
         [],
         [TradesWanted(None), TradesWanted(1)],
-        [restart(1, "g", 7, 2, 5001, 3), said(3, exchange_ns=3, backfilled=True), said(4, exchange_ns=3)],
+        [restart(1, 5000, 2, 3), said(3, exchange_ns=3, backfilled=True), said(4, exchange_ns=3)],
     )
 
 

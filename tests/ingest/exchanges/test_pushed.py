@@ -165,12 +165,12 @@ def test_an_exchange_that_says_that_it_counts_anew_begins_a_new_series():
     book = live(500)
     held = [*book.snapshot(Whole(1, BID, (), None), 0, anew=True), *book.delta(2, 2, delta(), 0)]
     wanted = book.wants(0)
-    restart = Gap(reason="series_restart", first_id="501", after_g="g", after_n=7)
+    restart = Gap(reason="series_restart", first_id="501")
     assert (held, wanted, book.located(stands_at(500), 0)) == (
         [status(3, "suspect", "the whole book came anew", 500)],
         [Locate(KEY)],
         [
-            Event(KEY, "x.4", restart, "restart", "g 7 0"),
+            Event(KEY, "x.4", restart, "restart", "500 0"),
             whole(1),
             said(2),
             status(5, "live", "the whole book came anew"),

@@ -154,7 +154,7 @@ def test_an_exchange_that_counts_anew_begins_a_series():
     book.delta(3, 4, delta(), 0)
     older = [book.snapshot(2, [("10", "1")], [], 1000, 0), book.due(), book.wants(S), book.due()]
     again = [book.snapshot(2, [("10", "1")], [], 1000, S), book.wants(S)]
-    begun = Event(KEY, "x.2", Gap(reason="series_restart", first_id="9001", after_g="g", after_n=7), "restart", "g 7 1")
+    begun = Event(KEY, "x.2", Gap(reason="series_restart", first_id="9001"), "restart", "9000 1")
     assert (older, again, book.located(stands_at(9000), S)) == (
         [[], S, [BookWanted()], NEVER],
         [[], [Locate(KEY)]],

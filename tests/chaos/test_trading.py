@@ -8,7 +8,7 @@ import pytest
 from tests.chaos import faults
 from tests.chaos.faults import Fault
 from tests.chaos.trading_run import PARTS, play, report
-from tests.chaos.trading_stage import Setting
+from tests.chaos.trading_setting import Setting
 from tests.chaos.trading_strikes import FAULTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]

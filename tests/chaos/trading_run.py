@@ -36,7 +36,8 @@ from ingest.contract.keys import StreamKey
 from tests.chaos import faults
 from tests.chaos.faults import Fault
 from tests.chaos.trading_hand import trade
-from tests.chaos.trading_stage import LIMITS, Setting, Stage, staged
+from tests.chaos.trading_setting import LIMITS, Setting
+from tests.chaos.trading_stage import Stage, staged
 from tests.chaos.trading_strikes import FAULTS, carry_out
 from tests.consumers.services.history import Seen, held, history, market_of
 from tests.consumers.services.judging import violations

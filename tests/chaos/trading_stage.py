@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -14,77 +13,20 @@ from redis.exceptions import RedisError
 
 from consumers import connect, stored
 from consumers.audit import accounts
-from consumers.services.limits import Limits
 from deploy.local_redis import LocalRedis
 from ingest.contract.keys import StreamKey
 from tests.chaos import venues
 from tests.chaos.child import Child
 from tests.chaos.link import Link
 from tests.chaos.scene import NothingFlows
-from tests.chaos.trading_bots import UNITS
 from tests.chaos.trading_hand import surely
+from tests.chaos.trading_setting import Setting, commands
 from tests.chaos.venues import Venue
 
 _FLOWS_WITHIN_S = 90
 _STANDS_STILL_S = 60
 """After which nobody is waited for any more."""
 _SETTLES_WITHIN_S = 240
-_QUOTES = ("USDT", "USD")
-
-LIMITS = Limits(
-    order_amount={f"{base}/{quote}": unit * Decimal("2.1") for base, unit in UNITS.items() for quote in _QUOTES},
-    position={f"{base}/{quote}": unit * 6 for base, unit in UNITS.items() for quote in _QUOTES},
-    order_notional=Decimal(1250),
-    exposure=Decimal(3600),
-    orders_per_s=6,
-    price_band=Decimal("0.01"),
-    price_age_ms=3_000,
-)
-"""Each of them is met time and again."""
-
-
-def _said(amounts: Mapping[str, Decimal]) -> str:
-    return ",".join(f"{symbol}:{amount}" for symbol, amount in amounts.items())
-
-
-_TOLD = {
-    "CONSUMER_LEASE_MS": "1000",
-    "CONSUMER_BLOCK_MS": "100",
-    "CONSUMER_LATENCY_MS": "30",
-    "CONSUMER_MAX_AMOUNT": _said(LIMITS.order_amount),
-    "CONSUMER_MAX_POSITION": _said(LIMITS.position),
-    "CONSUMER_MAX_VALUE": str(LIMITS.order_notional),
-    "CONSUMER_MAX_EXPOSURE": str(LIMITS.exposure),
-    "CONSUMER_MAX_ORDERS_PER_S": str(LIMITS.orders_per_s),
-    "CONSUMER_PRICE_BAND": str(LIMITS.price_band),
-    "CONSUMER_PRICE_AGE_MS": str(LIMITS.price_age_ms),
-}
-_BOTS = {
-    account: (
-        "bot",
-        *("--strategy", f"{account}-restless=tests.chaos.trading_bots:Restless"),
-        *("--strategy", f"{account}-leaning=tests.chaos.trading_bots:Leaning"),
-    )
-    for account in ("alpha", "beta")
-}
-
-
-class Setting(Struct, frozen=True, kw_only=True):
-    """What is played."""
-
-    seed: int = 1
-    exchanges: tuple[str, ...] = ("binance", "kraken")
-    symbols: int = 2
-    """Of each exchange."""
-    rate: int = 30
-    """Market actions a second over all symbols of one exchange."""
-    copies: int = 2
-    """Processes of each service but bots."""
-    instead: Mapping[str, tuple[str, ...]] = {}
-    """Other commands than `consume run`: of "bot", "risk", "order" or "position"."""
-    told: Mapping[str, str] = {}
-    """Other settings of services."""
-    server: str | None = None
 
 
 class Part(Struct, frozen=True):
@@ -228,29 +170,14 @@ async def staged(setting: Setting, folder: Path) -> AsyncIterator[Stage]:
             markets.append(venue)
             workers.append(Part(venue.worker, link))
         services = []
-        for name, command, told in _commands(setting):
+        for name, command, told in commands(setting):
             link = await stack.enter_async_context(Link(server.port))
-            env = {**_TOLD, **setting.told, **told, "CONSUMER_REDIS_URL": f"redis://127.0.0.1:{link.port}/0"}
+            env = {**told, "CONSUMER_REDIS_URL": f"redis://127.0.0.1:{link.port}/0"}
             process = Child(name, folder, *command, env={**env, "CONSUMER_CONSUMER": name})
             stack.callback(_end, process)
             process.start()
             services.append(Part(process, link))
         yield Stage(server, redis, markets, workers, services)
-
-
-def _commands(setting: Setting) -> list[tuple[str, tuple[str, ...], dict[str, str]]]:
-    """Name, command and settings of each service's processes."""
-
-    def run(kind: str) -> tuple[str, ...]:
-        return setting.instead.get(kind, ("consumers", "run"))
-
-    bots = [
-        (f"bot-{account}", (*run("bot"), *words), {"CONSUMER_ACCOUNT": account}) for account, words in _BOTS.items()
-    ]
-    others = [
-        (f"{kind}-{i}", (*run(kind), kind), {}) for kind in ("risk", "order", "position") for i in range(setting.copies)
-    ]
-    return bots + others
 
 
 def _end(process: Child) -> None:

@@ -11,7 +11,7 @@ from tests.chaos.trading_run import PARTS, play, report
 from tests.chaos.trading_setting import Setting
 from tests.chaos.trading_strikes import FAULTS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 
 
 async def test_whatever_befalls_it_trading_keeps_its_promises(tmp_path):

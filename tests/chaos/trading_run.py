@@ -35,6 +35,7 @@ from ingest.contract.events import Status
 from ingest.contract.keys import StreamKey
 from tests.chaos import faults
 from tests.chaos.faults import Fault
+from tests.chaos.scene import NothingFlows
 from tests.chaos.trading_hand import trade
 from tests.chaos.trading_setting import LIMITS, Setting
 from tests.chaos.trading_stage import Stage, staged
@@ -191,5 +192,5 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except NoRedis as missing:
+    except (NoRedis, NothingFlows) as missing:
         sys.exit(str(missing))

@@ -23,7 +23,8 @@ from tests.chaos.trading_hand import surely
 from tests.chaos.trading_setting import Setting, commands
 from tests.chaos.venues import Venue
 
-_FLOWS_WITHIN_S = 90
+_FLOWS_WITHIN_S = 150
+_APPROVES_WITHIN_S = 60
 _STANDS_STILL_S = 60
 """After which nobody is waited for any more."""
 _SETTLES_WITHIN_S = 240
@@ -132,7 +133,7 @@ class Stage:
     async def approves(self, count: int) -> None:
         """Return once there are so many approvals of each symbol, or it has taken long."""
         names = [str(StreamKey(exchange, "approved", symbol)) for exchange, symbol in self.symbols]
-        for _ in range(_FLOWS_WITHIN_S):
+        for _ in range(_APPROVES_WITHIN_S):
             if min([await surely(lambda name=name: self.redis.xlen(name)) for name in names]) >= count:
                 return
             await asyncio.sleep(1)

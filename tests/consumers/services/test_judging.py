@@ -76,11 +76,11 @@ APPROVED = seen(1002, "approved", "i", intent())
 ORDERS = [
     seen(1004, "orders", "o-i.1", order("new")),
     seen(1005, "orders", "o-i.2", order("partially_filled", "1")),
-    seen(1006, "orders", "o-i.3", order("filled", "2")),
+    seen(1016, "orders", "o-i.3", order("filled", "2")),
     seen(1007, "orders", "o-late.1", order("rejected", name="late", reason="late")),
 ]
-FILLED = [seen(1004, "fills", "o-i.1", FILLS[0]), seen(1006, "fills", "o-i.2", FILLS[1])]
-POSITIONS = [seen(1005, "positions", "a/o-i.1", TOLD[0]), seen(1007, "positions", "a/o-i.2", TOLD[1])]
+FILLED = [seen(1004, "fills", "o-i.1", FILLS[0]), seen(1016, "fills", "o-i.2", FILLS[1])]
+POSITIONS = [seen(1005, "positions", "a/o-i.1", TOLD[0]), seen(1017, "positions", "a/o-i.2", TOLD[1])]
 CANCEL = intent("c", amount="0", price=None, order_type="cancel", cancels="i")
 CANCELED = [seen(1008, "intents", "c", CANCEL), seen(1009, "approved", "c", CANCEL)]
 FINE = [*INTENTS, APPROVED, *ORDERS, *FILLED, *POSITIONS, *CANCELED]
@@ -128,7 +128,7 @@ def test_nothing_is_found_where_all_is_well():
         (without(*ORDERS[:3], *FILLED, *POSITIONS), "i was approved and is no order"),
         ([*FINE, seen(1010, "orders", "p.1", order("new", order_id="p"))], "i has become 2 orders"),
         (without(ORDERS[0]), "o-i.2: partially_filled follows nothing"),
-        ([*FINE, seen(1010, "orders", "o-i.4", order("canceled", "2"))], "o-i.4: canceled follows filled"),
+        ([*FINE, seen(1020, "orders", "o-i.4", order("canceled", "2"))], "o-i.4: canceled follows filled"),
         (instead(ORDERS[0], side="sell"), "o-i.1 is not what was wished"),
         (instead(ORDERS[0], updated_ns=6001 * MS), "o-i.1 was placed after its valid_until_ns"),
         (instead(ORDERS[1], filled="2"), "o-i.2: 2 filled, 1 in fills"),
@@ -169,6 +169,11 @@ def test_positions_that_are_not_the_sums_of_their_fills_are_found(entries, held)
     assert any("fills add up to" in each for each in judged(entries, held=held))
 
 
+def test_a_state_and_its_fills_are_one_step_which_may_take_a_moment():
+    late = [each._replace(at=(each.at[0] + 2, *each.at[1:])) if each == FILLED[0] else each for each in FINE]
+    assert judged(late) == []
+
+
 OTHER = [seen(1010, "intents", "j", intent("j")), seen(1011, "approved", "j", intent("j"))]
 SELLING = intent("s", "sell", "4")
 
@@ -177,7 +182,7 @@ SELLING = intent("s", "sell", "4")
     ("entries", "found"),
     [
         ([*FINE, *OTHER], "approved j: a could buy up to 4"),
-        ([*FINE, seen(1010, "fills", "f", fill(3, "99.0", "2"))], "fills f: a could buy up to 4"),
+        ([*FINE, seen(1020, "fills", "f", fill(3, "99.0", "2"))], "fills f: a could buy up to 4"),
         (
             [seen(1010, "intents", "s", SELLING), seen(1011, "approved", "s", SELLING)],
             "approved s: a could sell up to 4",

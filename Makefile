@@ -47,6 +47,7 @@ chaos: $(READY)  ## Kill, cut, stop and starve everything, by seed, on every ser
 	@$(BIN)/python -m tests.chaos --seed $(SEEDS) --seconds $(SECONDS_OF_CHAOS)
 	@$(BIN)/python -m tests.chaos --exchange bybit --channels trades,ticker --seed $(firstword $(SEEDS)) --seconds $(SECONDS_OF_CHAOS)
 	@$(BIN)/python -m tests.chaos.consumers_run --seed $(SEEDS) --seconds $(SECONDS_OF_CHAOS)
+	@$(BIN)/python -m tests.chaos.trading_run --seed $(SEEDS) --seconds $(SECONDS_OF_CHAOS)
 SEEDS ?= 1 2 3
 SECONDS_OF_CHAOS ?= 60
 

@@ -1,6 +1,6 @@
 """What goes wrong and when: a seed's plan as data, the same every time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -61,11 +61,18 @@ OF_DISK = {"power", "disk-slow"}
 """What needs a disk of Redis's that does as we say."""
 
 
-def plan(seed: int, seconds: float, kinds: Sequence[str], workers: int, pace: float = 1.0) -> tuple[Fault, ...]:
+def plan(
+    seed: int,
+    seconds: float,
+    kinds: Sequence[str],
+    workers: int,
+    pace: float = 1.0,
+    table: Mapping[str, Kind] = KINDS,
+) -> tuple[Fault, ...]:
     """When, what, where and for how long. A kind's own faults do not depend on which other kinds there are."""
     faults: list[Fault] = []
     for name in kinds:
-        kind, random = KINDS[name], Random(f"{seed} {name}")
+        kind, random = table[name], Random(f"{seed} {name}")
         at_s = random.expovariate(pace / kind.every_s)
         while at_s < seconds:
             for_s = random.uniform(kind.shortest_s, kind.longest_s)

@@ -40,6 +40,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     rate: int = 400
     """Market actions a second over all symbols of one exchange."""
     seed: int = 1
+    durability: str = "confirmed"
     patient: bool = False
     """Whether workers are as they are by default: not as small, nor as quick to give up, as faults want them."""
 
@@ -69,6 +70,7 @@ class Venue:
             "INGEST_REST_URL": f"http://127.0.0.1:{self.port}",
             "INGEST_SPILL_FOLDER": str(folder / f"spill-{name}"),
             "INGEST_METRICS_PORT": str(self.metrics_port),
+            "INGEST_DURABILITY": setting.durability,
         }
         self.worker = Child(f"{name}-worker", folder, "ingest", "run", env=env)
 

@@ -26,7 +26,8 @@ from deploy.processes import Process
 from ingest.contract import instruments, keys
 from tests.consumers.cutting import cutting
 from tests.consumers.services import scene
-from tests.consumers.services.history import held, history, violations
+from tests.consumers.services.history import held, history, market_of
+from tests.consumers.services.judging import violations
 from tests.consumers.services.test_limits import LISTED
 from tests.eventually import eventually
 
@@ -132,9 +133,10 @@ async def play(redis, dice, first, count):
         await append(redis, [traded(dice, number + 1)])
 
 
-async def found(redis):
-    seen = await history(redis, "binance", BTC)
-    return seen, violations(seen, most=MOST, quantities=await held(redis, "binance", BTC))
+async def found(redis, limits=LIMITS):
+    where = redis, "binance", BTC
+    seen = await history(*where)
+    return seen, violations(seen, limits, await market_of(*where), await held(*where))
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -187,7 +189,7 @@ async def test_processes_that_are_killed_lose_and_double_nothing(market, redis_s
     finally:
         for process in alive.values():
             process.end()
-    seen, wrong = await found(market)
+    seen, wrong = await found(market, replace(LIMITS, price_age_ms=600_000))
     assert (wrong, sum(each.channel == "intents" for each in seen)) == ([], number)
 
 

@@ -7,10 +7,12 @@ from typing import NamedTuple
 
 import structlog
 from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
 
 from ingest import wire
 from ingest.contract import keys
 from ingest.contract.append import Appended, appended, batch
+from ingest.contract.codec import pairs
 from ingest.contract.events import Event, Gap
 from ingest.contract.keys import StreamKey, parse_key
 from ingest.tail import Place, Tail
@@ -96,17 +98,28 @@ async def doubt(
 
 
 async def _look(connection: AbstractConnection, streams: Collection[StreamKey]) -> dict[StreamKey, tuple[Place, bool]]:
-    """Where the streams stand, and whether there is anything in them."""
+    """Where the streams stand, and whether it is they: whoever reads one that is gone may make it again, empty."""
     for key in streams:
         await wire.say(connection, "HMGET", key.state, "g", "n", "last")
-        await wire.say(connection, "EXISTS", str(key))
-    found = {}
+        await wire.say(connection, "XLEN", str(key))
+    places, empty = {}, set()
     for key in streams:
         g, n, last = await connection.read_response()
-        exists = await connection.read_response()
-        place = Place(g.decode(), int(n), last.decode() if last else None) if g else _NOWHERE
-        found[key] = (place, bool(exists))
-    return found
+        places[key] = Place(g.decode(), int(n), last.decode() if last else None) if g else _NOWHERE
+        if await connection.read_response() == 0:
+            empty.add(key)
+    gone = {key for key in empty if await _is_gone(connection, key)}
+    return {key: (place, key not in gone) for key, place in places.items()}
+
+
+async def _is_gone(connection: AbstractConnection, key: StreamKey) -> bool:
+    """Of an empty stream: whether it is none, or one to which nothing was ever added; else it was trimmed."""
+    await wire.say(connection, "XINFO", "STREAM", str(key))
+    try:
+        about = await connection.read_response()
+    except ResponseError:
+        return True
+    return pairs(about)[b"last-generated-id"] == b"0-0"
 
 
 def _renewal(key: StreamKey, known: Place, found: Place) -> Event:

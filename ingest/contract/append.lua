@@ -427,10 +427,20 @@ function rules.state(state, kind, s, first, data)
   return true
 end
 
+-- A stream that was deleted alone has its state still: what was in it is gone all the same. And a reader may have made
+-- it again, empty, before anybody wrote: into that one nothing was ever added, into one that was trimmed there was.
+local function is_gone(key)
+  if redis.call('XLEN', key) > 0 then return false end
+  if redis.call('EXISTS', key) == 0 then return true end
+  local about = redis.call('XINFO', 'STREAM', key)
+  for i = 1, #about, 2 do
+    if about[i] == 'last-generated-id' then return about[i + 1] == '0-0' end
+  end
+end
+
 local function append(state, expected, fence, position, count)
-  -- A stream that was deleted alone has its state still: what was in it is gone all the same.
   if expected ~= '' and state.known ~= expected then return 'lost', 0 end
-  if (line or expected ~= '') and state.n > 0 and redis.call('EXISTS', state.key) == 0 then return 'lost', 0 end
+  if (line or expected ~= '') and state.n > 0 and is_gone(state.key) then return 'lost', 0 end
   if fence ~= '' then
     if state.fence and tonumber(fence) < tonumber(state.fence) then return 'fenced', 0 end
     if fence ~= state.fence then set(state, 'fence', fence) end

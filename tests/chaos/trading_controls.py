@@ -18,7 +18,7 @@ from consumers.delivery import Delivery
 from consumers.services.bot import Bot
 from consumers.services.order import Orders
 from consumers.services.seat import Seat
-from consumers.services.strategy import Wish
+from consumers.services.strategy import Cancel, Wish
 from consumers.services.venue import Desk
 from ingest.contract.codec import Entry
 from ingest.contract.events import Event
@@ -31,7 +31,7 @@ _AWAY_S = 0.2
 class ByEntryIds(Seat):
     """An entry that is written again, after its stream was lost, has another id and is another reason to trade."""
 
-    def _intent(self, key: StreamKey, entry: Entry, index: int, wish: Wish) -> Event:
+    def _intent(self, key: StreamKey, entry: Entry, index: int, wish: Wish | Cancel) -> Event:
         event = super()._intent(key, entry, index, wish)
         name = f"{self._terms.bot}/{key}/{entry.id}/{index}"
         return replace(event, s=name, body=replace(event.body, intent_id=name))

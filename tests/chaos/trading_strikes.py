@@ -128,11 +128,11 @@ async def _destroy(stage: Stage, fault: Fault) -> bool:
 
 
 async def _delete(stage: Stage, fault: Fault) -> bool:
-    """With all that is known of it. Its worker writes again what it still has, and it has other entry ids then."""
+    """Its worker writes again what it still has, and it has other entry ids then."""
     exchange, symbol = Random(fault.at_s).choice(stage.symbols)
     key = StreamKey(exchange, "trades", symbol)
     async with stage.server_lock, stage.redis.pipeline(transaction=True) as at_once:
-        entries, _ = await at_once.xrange(str(key)).delete(str(key), key.state).execute()
+        entries, _ = await at_once.xrange(str(key)).delete(str(key)).execute()
     stage.names |= {(str(key), entry_id.decode()): fields[b"s"].decode() for entry_id, fields in entries}
     return True
 

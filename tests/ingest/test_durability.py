@@ -158,12 +158,23 @@ async def test_a_stream_that_is_deleted_under_us_is_born_again_with_all_that_may
     assert await said(redis, TRADES) == ["after 0", "1", "2", "3"]
 
 
-async def test_a_stream_that_is_deleted_without_its_state_is_born_again_just_so(redis, redis_server):
+async def nobody(_redis):
+    """Nobody reads."""
+
+
+async def a_reader(redis):
+    """Makes a stream that is not there, to wait in it."""
+    await redis.xgroup_create(str(TRADES), "readers", "0", mkstream=True)
+
+
+@pytest.mark.parametrize("comes", [nobody, a_reader])
+async def test_a_stream_that_is_deleted_without_its_state_is_born_again_just_so(redis, redis_server, comes):
     lost = Event(TRADES, "x.1", Gap(reason="away", first_id="3", last_id="5"), "gap", "3-5")
     async with publishing(redis_server.url) as publisher:
         await confirmed(publisher, trade(1), trade(2), lost, trade(6), trade(4))
         before = await redis.zrange(TRADES.gaps, 0, -1)
         await redis.delete(str(TRADES))
+        await comes(redis)
         await confirmed(publisher, trade(7))
     found = [(e.n, e.s, e.event.after_n if e.type == "gap" else e.late) for e in await entries(redis, TRADES)]
     assert (found[1:], found[0][2], await redis.zrange(TRADES.gaps, 0, -1)) == (
@@ -173,13 +184,26 @@ async def test_a_stream_that_is_deleted_without_its_state_is_born_again_just_so(
     )
 
 
-async def test_a_stream_that_is_deleted_is_told_as_lost_by_whoever_writes_to_it_next(redis, redis_server):
+@pytest.mark.parametrize("comes", [nobody, a_reader])
+async def test_a_stream_that_is_deleted_is_told_as_lost_by_whoever_writes_to_it_next(redis, redis_server, comes):
     async with publishing(redis_server.url) as publisher:
         await confirmed(publisher, trade(1), trade(2))
     await redis.delete(str(TRADES))
+    await comes(redis)
     async with publishing(redis_server.url) as publisher:
         await confirmed(publisher, trade(3))
     assert await said(redis, TRADES) == ["after 0", "3"]
+
+
+async def test_a_stream_of_which_all_was_trimmed_goes_on(redis, redis_server):
+    async with publishing(redis_server.url) as publisher:
+        await confirmed(publisher, trade(1), trade(2))
+        await redis.xtrim(str(TRADES), maxlen=0, approximate=False)
+        await confirmed(publisher, trade(3))
+    async with publishing(redis_server.url) as publisher:
+        await redis.xtrim(str(TRADES), maxlen=0, approximate=False)
+        await confirmed(publisher, trade(4))
+    assert [(entry.n, entry.s) for entry in await entries(redis, TRADES)] == [(4, "4")]
 
 
 @pytest.mark.parametrize("also", [(), (TRADES.state, BOOK.state)])

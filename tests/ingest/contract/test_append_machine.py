@@ -181,14 +181,16 @@ class AppendMachine(RuleBasedStateMachine):
     def take_over(self, name, number):
         self.writers[name].fences.update(dict.fromkeys(self.keys, number))
 
-    @rule(name=WRITERS, what=st.sampled_from(("a worker starts anew", "a stream is deleted", "all is flushed")))
+    @rule(name=WRITERS, what=st.sampled_from(("a worker starts anew", "deleted", "deleted, and made again", "flushed")))
     def lose(self, name, what):
         if what == "a worker starts anew":
             self.writers[name].known.clear()
             self.writers[name].fences.clear()
             self.writers[name].begin_line()
-        elif what == "a stream is deleted":
+        elif what.startswith("deleted"):
             FAKE.delete(str(self.keys[0]))
+            if what != "deleted":
+                FAKE.xgroup_create(str(self.keys[0]), "readers", "0", mkstream=True)
             if self.keys[0] in self.model.streams:
                 self.model.streams[self.keys[0]].entries.clear()
         else:

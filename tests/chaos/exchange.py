@@ -108,9 +108,9 @@ class Exchange:
 
     def newest(self) -> dict[str, range]:
         """Of trades and books, from the newest place in this life up to where the life before began, see `place`."""
-        newest = {record.key: _place(record) for record in _followed(self._ledgers[-1])}
+        newest = {record.key: place_of(record) for record in _followed(self._ledgers[-1])}
         before = _followed(self._ledgers[-2]) if len(self._ledgers) > 1 else ()
-        ends = {record.key: _place(record) for record in reversed([*before]) if has_order(parse_key(record.key))}
+        ends = {record.key: place_of(record) for record in reversed([*before]) if has_order(parse_key(record.key))}
         return {key: range(said, ends.get(key, 1 << 53)) for key, said in newest.items()}
 
     def truth(self) -> list[dict[str, Truth]]:
@@ -140,7 +140,8 @@ def place(key: StreamKey, s: str, exchange_ns: int | None) -> int:
     return int(s) if has_order(key) else (exchange_ns or 0) // _MS
 
 
-def _place(record: ledgers.Trade | ledgers.Delta) -> int:
+def place_of(record: ledgers.Trade | ledgers.Delta) -> int:
+    """Where it is to stand."""
     return place(parse_key(record.key), record.s, record.exchange_ns if isinstance(record, ledgers.Trade) else None)
 
 

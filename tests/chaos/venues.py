@@ -19,7 +19,7 @@ from ingest.contract.keys import StreamKey
 from ingest.exchanges import EXCHANGES
 from ingest.simulator import ledger
 from tests.chaos.child import Child
-from tests.chaos.exchange import has_order
+from tests.chaos.exchange import has_order, place_of
 from tests.chaos.scene import IMPATIENT, NothingFlows, stands_at
 from tests.ingest.exchanges.facts import FACTS
 from tests.ingest.exchanges.lives import Lives
@@ -91,14 +91,14 @@ class Venue:
         return Lives(ledger.everything(self.ledger))
 
     def newest(self) -> dict[StreamKey, range]:
-        """Of each stream with ids that follow one another, from its newest id up to where the ids before it began."""
+        """Of all trades and books that have names, from the newest place up to where the ids before these began."""
         *before, now = self.truth().lives
         found = {}
         for key in self.keys:
             said = now.emitted[str(key)]
-            if said and isinstance(said[-1], ledger.Trade | ledger.Delta) and has_order(key):
-                ends = before[-1].emitted[str(key)] if before else []
-                newest, end = int(said[-1].s), int(ends[0].s) if ends else 0
+            if said and isinstance(said[-1], ledger.Trade | ledger.Delta):
+                ends = before[-1].emitted[str(key)] if before and has_order(key) else []
+                newest, end = place_of(said[-1]), int(ends[0].s) if ends else 0
                 found[key] = range(newest, end if end > newest else 1 << 53)
         return found
 

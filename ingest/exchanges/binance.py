@@ -55,7 +55,7 @@ from ingest.exchanges.routes import Hearer, Routes
 from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Silent, Subscriptions
 from ingest.exchanges.symbols import by_symbol
-from ingest.exchanges.talk import UNREADABLE, Talk, tag_of
+from ingest.exchanges.talk import UNREADABLE, Talk, stand, tag_of
 from ingest.exchanges.topic import BestWanted, BookWanted, CandlesWanted, Question, Topic, TradesWanted
 
 INTERVALS: Final = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w", "1M")
@@ -280,8 +280,9 @@ class BinanceVoice:
         if envelope.result is UNSET:
             return self._refused(request, frame, now_ns)
         # A quiet symbol may send no diff for minutes, so the snapshot does not wait for one.
-        names = self.subscriptions.confirmed(request, now_ns)
-        return list(chain.from_iterable(self.topics[key].open(now_ns) for key in self._routes.opened_by(names)))
+        stood = self.subscriptions.confirmed(request, now_ns)
+        again = (self._routes.keys[name] for name in stood.again)
+        return stand(self.topics, self._routes.opened_by(stood.first), again, now_ns)
 
     def _refused(self, request: Request, frame: bytes, now_ns: int) -> Sequence[Output]:
         """One bad name refuses its whole message: the others are asked for again."""

@@ -38,7 +38,7 @@ from ingest.exchanges.routes import Hearer, Routes
 from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Silent, Subscriptions
 from ingest.exchanges.symbols import by_symbol
-from ingest.exchanges.talk import UNREADABLE, Talk, tag_of
+from ingest.exchanges.talk import UNREADABLE, Talk, stand, tag_of
 from ingest.exchanges.topic import BookWanted, CandlesWanted, Question, Topic, TradesWanted
 
 # No number is published. All topics of a connection may have 21,000 characters together; these have 7,000 at most.
@@ -242,8 +242,9 @@ class BybitVoice:
         return self._refused(request, head.ret_msg, now_ns)
 
     def _confirmed(self, request: Request, now_ns: int) -> Sequence[Event]:
-        names = self.subscriptions.confirmed(request, now_ns)
-        return list(chain.from_iterable(self.topics[key].open(now_ns) for key in self._routes.opened_by(names)))
+        stood = self.subscriptions.confirmed(request, now_ns)
+        again = (self._routes.keys[name] for name in stood.again)
+        return stand(self.topics, self._routes.opened_by(stood.first), again, now_ns)
 
     def _refused(self, request: Request, reason: str, now_ns: int) -> Sequence[Output]:
         """One topic refuses its whole message: the others are asked for again, and those that stand do so."""

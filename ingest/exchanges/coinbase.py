@@ -5,7 +5,6 @@ https://docs.cdp.coinbase.com/exchange/websocket-feed/overview
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Final
 
 import msgspec
@@ -40,7 +39,7 @@ from ingest.exchanges.packing import pack
 from ingest.exchanges.requests import Request, Requests
 from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Silent, Subscriptions
-from ingest.exchanges.talk import UNREADABLE, Talk, tag_of
+from ingest.exchanges.talk import UNREADABLE, Talk, stand, tag_of
 from ingest.exchanges.topic import (
     BestWanted,
     BookWanted,
@@ -293,9 +292,9 @@ class CoinbaseVoice:
             f"{_ALIASES.get(each.name, each.name)} {product}" for each in said.channels for product in each.product_ids
         }
         accepted = structs.replace(request, names=tuple(name for name in request.names if name in there))
-        news = self.subscriptions.confirmed(accepted, now_ns)
-        opened = [key for key in self.topics if self._names(key)[0] in news]
-        outputs: list[Output] = list(chain.from_iterable(self.topics[key].open(now_ns) for key in opened))
+        stood = self.subscriptions.confirmed(accepted, now_ns)
+        first, again = ([key for key in self.topics if self._names(key)[0] in names] for names in stood)
+        outputs: list[Output] = [*stand(self.topics, first, again, now_ns)]
         absent = tuple(name for name in request.names if name not in there)
         if absent and request.method == "subscribe":
             outputs += self._refused(structs.replace(request, names=absent), "it is not acknowledged", now_ns)

@@ -79,6 +79,13 @@ class KnownTicker:
         """Whether anything was missed, the first tickers tell."""
         return ()
 
+    def resume(self) -> Sequence[Event]:
+        """It was subscribed to once more: in between, nobody listened."""
+        said = self._join()
+        self._joined.clear()
+        self._why = NOBODY_LISTENED
+        return said
+
     def closed(self, reason: str) -> Sequence[Event]:
         """What is in the stream will not get newer. Nothing to say where nothing is."""
         said = self._join()

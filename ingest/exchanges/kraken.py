@@ -35,7 +35,7 @@ from ingest.exchanges.packing import pack
 from ingest.exchanges.requests import Request, Requests
 from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Subscriptions
-from ingest.exchanges.talk import UNREADABLE, Talk, tag_of
+from ingest.exchanges.talk import UNREADABLE, Talk, stand, tag_of
 from ingest.exchanges.topic import BookWanted, CandlesWanted, Question, Topic, TradesWanted
 from ingest.exchanges.unflagged import UnflaggedCandles
 
@@ -352,8 +352,9 @@ class KrakenVoice:
         return [Notice(key, "refused", error[:256]) for key in bad]
 
     def _accepted(self, request: Request, now_ns: int) -> Sequence[Output]:
-        news = self.subscriptions.confirmed(request, now_ns)
-        return list(chain.from_iterable(self.topics[self._keys[name]].open(now_ns) for name in news))
+        stood = self.subscriptions.confirmed(request, now_ns)
+        first, again = ((self._keys[name] for name in names) for names in stood)
+        return stand(self.topics, first, again, now_ns)
 
 
 def _opens(interval: Interval) -> int:

@@ -6,7 +6,6 @@ https://www.okx.com/docs-v5/en/#overview-websocket
 import re
 from collections import deque
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.by_id import Ask, PagesBack
@@ -37,7 +36,7 @@ from ingest.exchanges.packing import pack
 from ingest.exchanges.requests import Request, Requests, number_of
 from ingest.exchanges.session import Session
 from ingest.exchanges.subscriptions import Subscriptions
-from ingest.exchanges.talk import UNREADABLE, Talk, tag_of
+from ingest.exchanges.talk import UNREADABLE, Talk, stand, tag_of
 from ingest.exchanges.topic import BookWanted, CandlesWanted, Question, Topic, TradesWanted
 
 # How many streams a connection may have is not said, but that there should be less than 30 books among them.
@@ -268,8 +267,9 @@ class OkxVoice:
         assert head.arg is not None
         name = head.arg.name
         self._requests.answered_for(number_of(head.id), name)
-        news = self.subscriptions.confirmed(Request(0, head.event, (name,)), now_ns)
-        return list(chain.from_iterable(self.topics[self._keys[name]].open(now_ns) for name in news))
+        stood = self.subscriptions.confirmed(Request(0, head.event, (name,)), now_ns)
+        first, again = ((self._keys[name] for name in names) for names in stood)
+        return stand(self.topics, first, again, now_ns)
 
     def _refused(self, head: Head, frame: bytes, now_ns: int) -> Sequence[Output]:
         """Which name is to blame is said in words at most; else those that have no answer yet are asked for apart."""

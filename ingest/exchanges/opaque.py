@@ -65,6 +65,14 @@ class OpaqueTrades:
         self._page_at = now_ns
         return ()
 
+    def resume(self, now_ns: int) -> list[Event]:
+        """It was subscribed to once more: in between, nobody listened, and a page has to tell what there was."""
+        doubt = self._unverifiable(*self._steps.forget()) if self._steps.open else []
+        self._steps = Steps()
+        self._waiting = self._waiting or {}
+        self._attempts, self._page_at = 0, now_ns
+        return doubt
+
     def closed(self, reason: str) -> list[Event]:
         """What waits has been heard: it is said, behind what may be missing before it."""
         said = self._give_up()

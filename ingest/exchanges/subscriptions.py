@@ -38,6 +38,14 @@ class Silent(NamedTuple):
         return Notice(key, "silent", reason, renew=self.again)
 
 
+class Stood(NamedTuple):
+    """Names that stand from now on."""
+
+    first: Sequence[str] = ()
+    again: Sequence[str] = ()
+    """Those that stood before. What the exchange said in between, nobody has heard."""
+
+
 class _Name(Struct):
     within_ns: int
     """Something has to come of it so often; NEVER if it may be quiet."""
@@ -96,16 +104,16 @@ class Subscriptions:
         """It came too often: say it again then, as far as it is what is wanted by then."""
         self._later.append((at_ns, request))
 
-    def confirmed(self, request: Request, now_ns: int) -> Sequence[str]:
-        """The exchange agrees: the names that now stand for the first time."""
+    def confirmed(self, request: Request, now_ns: int) -> Stood:
+        """The exchange agrees."""
         if request.method != self._subscribe:
-            return ()
-        new = [name for name in request.names if name in self._names and not self._names[name].confirmed]
-        self._put(request, State.CONFIRMED)
+            return Stood()
+        stood: dict[bool, list[str]] = {False: [], True: []}
         for name in request.names:
             if known := self._names.get(name):
-                known.confirmed, known.since_ns = True, now_ns
-        return new
+                stood[known.confirmed].append(name)
+                known.state, known.confirmed, known.since_ns = State.CONFIRMED, True, now_ns
+        return Stood(stood[False], stood[True])
 
     def refused(self, request: Request, reason: str) -> Sequence[str]:
         """The exchange does not: the name that is to blame, if it is the only one; else each half is asked apart.

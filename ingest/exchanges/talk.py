@@ -1,6 +1,7 @@
 """One connection's conversation, as far as it is the same everywhere: topics, what they want, what REST answers."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Protocol
 
 import msgspec
@@ -9,6 +10,8 @@ from ingest.contract.events import Event
 from ingest.contract.keys import StreamKey
 from ingest.exchanges.counted import CountedBook
 from ingest.exchanges.exchange import NEVER, Fetch, FetchFailed, Locate, Output, Standing
+from ingest.exchanges.known_ticker import KnownTicker
+from ingest.exchanges.opaque import OpaqueTrades
 from ingest.exchanges.subscriptions import Subscriptions
 from ingest.exchanges.topic import Question, Topic
 
@@ -58,6 +61,21 @@ class Voice(Protocol):
 def tag_of(key: StreamKey, about: str = "") -> str:
     """What a Fetch of this stream's is tagged with; `about` tells those apart that want different things."""
     return f"{key.channel} {key.symbol} {about}".rstrip()
+
+
+def stand(
+    topics: Mapping[StreamKey, Topic], first: Iterable[StreamKey], again: Iterable[StreamKey], now_ns: int
+) -> list[Event]:
+    """What is to be said when subscriptions stand: see `Stood`."""
+    events = list(chain.from_iterable(topics[key].open(now_ns) for key in first))
+    for key in again:
+        match topics.get(key):
+            case KnownTicker() as ticker:
+                events += ticker.resume()
+            case OpaqueTrades() as trades:
+                events += trades.resume(now_ns)
+    # Of all others, the next that is heard tells by its id or its time what was not.
+    return events
 
 
 class Talk:

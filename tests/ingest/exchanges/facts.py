@@ -83,8 +83,8 @@ FACTS: Mapping[str, Facts] = {
         },
         otherwise={
             "silent:ticker": Otherwise(
-                Outcome({}, notices=("silent",)),
-                "best prices come again if they do not change, so that silence is told",
+                Outcome({"ticker": ["stale"]}, notices=("silent",)),
+                "best prices come again if they do not change, so that silence is told, and it is subscribed to again",
             ),
             "refuse": Otherwise(
                 Outcome({"orderbook": CUT + CUT, "ticker": ["stale", "stale"], "trades": ["gap"]}, 2, ("refused",)),
@@ -134,7 +134,8 @@ FACTS: Mapping[str, Facts] = {
                 "its heartbeat tells that there were trades; they and the candles come of the same. " + _NO_OTHER_SIGN,
             ),
             "silent:ticker": Otherwise(
-                Outcome({}, notices=("silent",) * 2), "its heartbeat tells that there were trades, and so tickers"
+                Outcome({"ticker": ["stale"]}, notices=("silent",) * 2),
+                "its heartbeat tells that there were trades, and so tickers; it is subscribed to again",
             ),
             "refuse": Otherwise(
                 Outcome({"orderbook": CUT + CUT, "ticker": ["stale", "stale"]}, 2, ("refused", "refused")),

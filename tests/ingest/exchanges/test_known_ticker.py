@@ -106,6 +106,17 @@ def test_whoever_overtakes_another_where_a_stream_begins_says_that_something_is_
     ]
 
 
+def test_whoever_subscribes_once_more_says_what_waits_and_from_where_on_it_hears_all_again():
+    some = known("book.1")
+    hear(some, "book", 3)
+    waits = list(some.resume())
+    assert (waits, hear(some, "book", 7, HOLD_NS), waited(some, 2 * HOLD_NS)) == (
+        [silence(1, "book.3"), said("book", 3)],
+        [],
+        [silence(2, "book.7"), replaced(said("book", 7), HOLD_NS)],
+    )
+
+
 def replaced(event, received_ns):
     return structs.replace(event, body=structs.replace(event.body, received_ns=received_ns))
 

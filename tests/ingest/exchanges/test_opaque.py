@@ -160,6 +160,18 @@ def test_what_waits_for_a_page_that_does_not_come_is_said_in_the_end():
     )
 
 
+def test_whoever_subscribes_once_more_asks_what_there_was_in_between():
+    some = opened("10")
+    some.trade(told(10), 0)
+    page(some, 9, 10)
+    assert (some.resume(S), some.wants(S), some.trade(told(30), S), page(some, 10, 20, 30, now_ns=S)) == (
+        [],
+        [TradesWanted(None)],
+        [],
+        after(10, filled(10), filled(20), said(30)),
+    )
+
+
 def counted(number, ms=None):
     return Told(str(number), number if ms is None else ms, TRADE)
 

@@ -37,7 +37,7 @@ class Exchange:
                 self.refused += subscriptions.refused(request, "no")
             elif request.method == "SUBSCRIBE":
                 self.stands.update(request.names)
-                self.confirmed += subscriptions.confirmed(request, now_ns)
+                self.confirmed += subscriptions.confirmed(request, now_ns).first
             else:
                 self.stands.difference_update(request.names)
                 subscriptions.confirmed(request, now_ns)

@@ -109,8 +109,8 @@ class Connection:
         self.renewal = ""
         """Why another is to take its place; empty while none is."""
         self.renewed_at_s: dict[StreamKey, float] = replaces.renewed_at_s if replaces else {}
-        self._seamless = False
-        """Whether nothing can be missing before what is the first of a source over this socket."""
+        self._seamless: frozenset[StreamKey] = frozenset()
+        """Of these nothing can be missing before what is the first of a source over this socket."""
         self._conversation: Conversation | None = None
         self._heir = ""
         self._carried = plan.streams
@@ -149,13 +149,17 @@ class Connection:
 
     def take_over(self) -> None:
         """From now on it is the one that speaks for its streams."""
-        self._seamless = self._heard_by_other()
+        self._seamless = frozenset(filter(self._heard_by_other, self.streams))
         self._before = None
 
     def retire(self, heir: str) -> None:
         """End in order: that one has taken over."""
         self._heir = heir
         self.streams = ()
+
+    def hears(self, key: StreamKey) -> bool:
+        """Whether something was said of it since the subscription stands."""
+        return self.state == State.CONNECTED and key not in self._flow.unheard
 
     def positions(self) -> Mapping[StreamKey, str]:
         """Where its streams stand by what it has said."""
@@ -204,7 +208,7 @@ class Connection:
         session = f"{self._session}.{self.counters.connects}"
         self._carried = self.streams
         self._told = {}
-        self._seamless = False
+        self._seamless = frozenset()
         self.renewal = ""
         self._flow.begin(self.streams, self._positions, time.time_ns())
         return self._exchange.converse(self.streams, self._instruments, self._positions, session)
@@ -375,16 +379,18 @@ class Connection:
         if said.rule == "state":
             return self.standby
         begins = isinstance(said.body, Status) and said.body.reason == NOBODY_LISTENED
-        return begins and (self._seamless or self._heard_by_other())
+        return begins and (said.key in self._seamless or self._heard_by_other(said.key))
 
-    def _heard_by_other(self) -> bool:
-        return self._before is not None and self._before.state == State.CONNECTED
+    def _heard_by_other(self, key: StreamKey) -> bool:
+        return self._before is not None and self._before.hears(key)
 
     def _tell(self, notice: Notice) -> None:
         """And be replaced if that may help, for each stream once an hour: the exchange itself may have nothing."""
         self._reports.notice(notice)
         if notice.state == "refused":
             self._flow.refuse(notice.key)
+        elif notice.state == "silent":  # it is subscribed to once more, and may be heard then
+            self._flow.wait_for((notice.key,), self.positions(), time.time_ns())
         now_s = time.monotonic()
         if notice.renew and now_s >= self.renewed_at_s.get(notice.key, -inf) + _RENEW_EVERY_S:
             self.renewed_at_s[notice.key] = now_s

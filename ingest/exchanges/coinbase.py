@@ -291,7 +291,9 @@ class CoinbaseVoice:
         there = {
             f"{_ALIASES.get(each.name, each.name)} {product}" for each in said.channels for product in each.product_ids
         }
-        accepted = structs.replace(request, names=tuple(name for name in request.names if name in there))
+        accepted = request
+        if request.method == "subscribe":
+            accepted = structs.replace(request, names=tuple(name for name in request.names if name in there))
         stood = self.subscriptions.confirmed(accepted, now_ns)
         first, again = ([key for key in self.topics if self._names(key)[0] in names] for names in stood)
         outputs: list[Output] = [*stand(self.topics, first, again, now_ns)]

@@ -43,7 +43,7 @@ class Stood(NamedTuple):
 
     first: Sequence[str] = ()
     again: Sequence[str] = ()
-    """Those that stood before. What the exchange said in between, nobody has heard."""
+    """Those that stood before, or are about to again. What the exchange says in between, nobody hears."""
 
 
 class _Name(Struct):
@@ -105,9 +105,9 @@ class Subscriptions:
         self._later.append((at_ns, request))
 
     def confirmed(self, request: Request, now_ns: int) -> Stood:
-        """The exchange agrees."""
+        """The exchange agrees. What is unsubscribed from and is wanted still is on the way to standing again."""
         if request.method != self._subscribe:
-            return Stood()
+            return Stood(again=[name for name in request.names if name in self._names])
         stood: dict[bool, list[str]] = {False: [], True: []}
         for name in request.names:
             if known := self._names.get(name):

@@ -5,6 +5,7 @@ import time
 import pytest
 
 import ingest.exchanges.binance
+import ingest.exchanges.subscriptions
 from ingest.audit import audit
 from ingest.contract.codec import decode
 from ingest.simulator.server import simulated_binance
@@ -94,3 +95,22 @@ async def test_who_took_over_tells_what_is_missing_when_ids_begin_anew(redis, mo
                 return anew > 0 and "status" in [kind for kind, _ in kinds[:anew]]
 
             await eventually(told)
+
+
+async def test_who_took_over_from_one_that_was_deaf_to_a_ticker_tells_that_nobody_listened(redis, monkeypatch):
+    monkeypatch.setattr(ingest.exchanges.binance, "_SILENT_NS", 1 * S)
+    monkeypatch.setattr(ingest.exchanges.subscriptions, "LOOK_EVERY_NS", S // 2)
+    async with simulated_binance(symbols=SYMBOLS, rate=300) as exchange:
+        async with working(redis, exchange, SYMBOLS) as worker:
+            await eventually(lambda: worker.connections and len(worker.connections[0].flowing()) > len(SYMBOLS), 50)
+            exchange.strike("silent:ticker:BTC/USDT@0s/10s")
+            await eventually(lambda: worker.connections[0].name == "binance-2", 50)
+            ticker = "md:{binance}:ticker:BTC-USDT"
+            before = await redis.xlen(ticker)
+
+            async def heard() -> bool:
+                return await redis.xlen(ticker) > before + 2
+
+            await eventually(heard, 50)
+    later = [decode(*entry) for entry in (await redis.xrange(ticker))[before:]]
+    assert [getattr(said.event, "state", said.type) for said in later[:2]] == ["stale", "ticker"]

@@ -3,9 +3,11 @@
 The script that writes a decision down looks at the switch itself (decide.lua), so whatever is decided was so before it.
 """
 
+import contextlib
 from collections.abc import Sequence
 
 from redis.asyncio import Redis
+from redis.exceptions import WatchError
 
 from consumers import stored
 from ingest.contract import keys
@@ -27,14 +29,25 @@ async def switch(redis: Redis, exchanges: Sequence[str], *, on: bool) -> list[st
     if strange := [each for each in exchanges if each not in known]:
         raise NoSuchExchange(f"nothing is known of {', '.join(strange)}; there are: {', '.join(known) or 'none'}")
     names = [keys.kill(exchange) for exchange in exchanges or known]
-    pipe = redis.pipeline(transaction=True)
     if on:
-        for name in names:
-            pipe.set(name, "on")
+        async with redis.pipeline(transaction=True) as pipe:
+            for name in names:
+                pipe.set(name, "on")
+            await pipe.execute()
     elif not exchanges:
-        pipe.delete(*names, keys.KILL)
-    elif not await redis.exists(keys.KILL):
-        pipe.delete(*names)
-    await pipe.execute()
+        await redis.delete(*names, keys.KILL)
+    else:
+        await _off_unless_everywhere(redis, names)
     everywhere = ["*"] if await redis.exists(keys.KILL) else []
     return everywhere + [each for each in known if await redis.exists(keys.kill(each))]
+
+
+async def _off_unless_everywhere(redis: Redis, names: Sequence[str]) -> None:
+    async with redis.pipeline(transaction=True) as pipe:
+        await pipe.watch(keys.KILL)
+        if await pipe.exists(keys.KILL):
+            return
+        pipe.multi()  # type: ignore[no-untyped-call]
+        pipe.delete(*names)
+        with contextlib.suppress(WatchError):  # somebody switched it on everywhere meanwhile: that is what counts
+            await pipe.execute()

@@ -1,6 +1,7 @@
 """The kill switch: where it is on, and that nobody slips through while it is switched."""
 
 import pytest
+from redis.asyncio.client import Pipeline
 
 from consumers import stored
 from consumers.append import append
@@ -45,3 +46,17 @@ async def test_who_comes_while_it_is_switched_on_finds_it_on(redis, monkeypatch)
 
     monkeypatch.setattr(stored, "members", comes_meanwhile)
     assert (await switch(redis, [], on=True), found) == (["*"], [1])
+
+
+async def test_off_at_one_exchange_gives_way_to_on_everywhere_in_the_same_moment(redis, monkeypatch):
+    await redis.sadd(keys.EXCHANGES, "binance")
+    await switch(redis, ["binance"], on=True)
+    execute = Pipeline.execute
+
+    async def another_comes_first(pipe, *args):
+        monkeypatch.undo()
+        await switch(redis, [], on=True)
+        return await execute(pipe, *args)
+
+    monkeypatch.setattr(Pipeline, "execute", another_comes_first)
+    assert await switch(redis, ["binance"], on=False) == ["*", "binance"]

@@ -326,7 +326,7 @@ class Publisher:
 
 def _standing(state: dict[bytes, bytes]) -> Standing:
     marks = sorted(_mark(name[7:], mark) for name, mark in state.items() if name.startswith(b"ticker."))
-    counted = state[b"session"] + b"." + state[b"counter"] if b"session" in state else b""
+    counted = state[b"session"] + b"." + state[b"counter"] if state.get(b"session") else b""
     position = state.get(b"last") or state.get(b"newest") or counted or b" ".join(marks)
     return Standing(state[b"g"].decode(), int(state[b"n"]), position.decode() or None)
 

@@ -38,7 +38,7 @@ end
 
 local function load(key)
   local fields = { 'g', 'n', 'last', 'live', 'epoch', 'said', 'fence', 'open', 'mark', 'newest', 'session', 'counter',
-    'snap_s', 'snap_ms', 'snap_bytes', 'delta_bytes', 'heard' }
+    'snap_s', 'snap_ms', 'snap_bytes', 'delta_bytes', 'heard', 'base' }
   local values = redis.call('HMGET', key .. ':state', unpack(fields))
   local state = { key = key, changed = {}, appended = 0, registered = values[1] and true }
   for i = 1, #fields do
@@ -116,6 +116,11 @@ end
 local function remember(state, s, score)
   redis.call('ZADD', state.key .. ':ids', score, s)
   redis.call('ZREMRANGEBYRANK', state.key .. ':ids', 0, -WINDOW - 1)
+end
+
+-- In the order of what was appended, whatever the generation: `base` is what those before it had.
+local function remember_now(state, s)
+  remember(state, s, (state.base or 0) + state.n)
 end
 
 -- What follows the word that a stream is out of order, or silent, takes that back.
@@ -205,7 +210,7 @@ function rules.session(state, kind, s, first, data)
   end
   set(state, 'session', session)
   set(state, 'counter', counter)
-  if begins then remember(state, session, state.n) end
+  if begins then remember_now(state, session) end
   return true
 end
 
@@ -225,14 +230,37 @@ function rules.span(state, kind, s, first, data)
   local from, to = string.match(first, '^(%d+)%-(%d+)$')
   register(state, kind, s, data, from, to)
   -- Among trades it is as old as they are; among what is counted, as it stands there.
-  remember(state, s, state.newest and to or state.n)
+  if state.newest then remember(state, s, to) else remember_now(state, s) end
   return true
+end
+
+-- A stream that was deleted alone has its state still: what was in it is gone all the same. And a reader may have made
+-- it again, empty, before anybody wrote: into that one nothing was ever added, into one that was trimmed there was.
+local function is_gone(key)
+  if redis.call('XLEN', key) > 0 then return false end
+  if redis.call('EXISTS', key) == 0 then return true end
+  local about = redis.call('XINFO', 'STREAM', key)
+  for i = 1, #about, 2 do
+    if about[i] == 'last-generated-id' then return about[i + 1] == '0-0' end
+  end
+end
+
+-- What is in a stream no more comes again: nothing of it is known.
+local function forget(state)
+  for _, field in ipairs({ 'newest', 'session', 'counter', 'said', 'heard', 'open', 'mark' }) do
+    if state[field] then set(state, field, nil) end
+  end
+  for _, field in ipairs(redis.call('HKEYS', state.key .. ':state')) do
+    if string.sub(field, 1, 7) == 'ticker.' then redis.call('HDEL', state.key .. ':state', field) end
+  end
+  redis.call('DEL', state.key .. ':ids')
 end
 
 -- A stream goes on in another generation, behind this id if one is given.
 local function renew(state, kind, s, data, last)
   state.known = ARGV[1]
   set(state, 'g', ARGV[1])
+  set(state, 'base', string.format('%.0f', (state.base or 0) + state.n))
   set(state, 'n', 0)
   xadd(state, kind, s, data)
   if last then
@@ -249,7 +277,9 @@ function rules.renewal(state, kind, s, first, data)
   local found, last = string.match(first, '^(%S+ %d+) ?(%d*)$')
   redis.call('ZCARD', state.key .. ':gaps')
   if found ~= string.format('%s %d', state.n > 0 and state.g or '-', state.n) then return true end
+  local gone = is_gone(state.key)
   renew(state, kind, s, data, last ~= '' and last or nil)
+  if gone then forget(state) end
   if last ~= '' then redis.call('ZREMRANGEBYSCORE', state.key .. ':gaps', '(' .. last, '+inf') end
   return true
 end
@@ -271,14 +301,14 @@ function rules.restart(state, kind, s, first, data)
   if last ~= (state.last or '-') then return false end
   renew(state, kind, s, ended_at(data, state.n > 0 and state.g or '-', state.n), begin)
   redis.call('DEL', state.key .. ':gaps')
-  remember(state, s, state.n)
+  remember_now(state, s)
   return true
 end
 
 function rules.window(state, kind, s, first, data)
   if knows(state, s) then return true end
   xadd(state, kind, s, data)
-  remember(state, s, state.n)
+  remember_now(state, s)
   return true
 end
 
@@ -315,7 +345,7 @@ function rules.opaque(state, kind, s, first, data)
     end
   end
   if state.newest and before ~= '' and tonumber(before) > tonumber(state.newest) then
-    doubt(state, state.newest, time)
+    doubt(state, state.newest, tonumber(time) > tonumber(before) and time or before)
   end
   xadd(state, kind, s, data, state.newest and time_ms < tonumber(state.newest))
   remember(state, s, time)
@@ -370,7 +400,7 @@ function rules.silence(state, kind, s, first, data)
   xadd(state, kind, s, data)
   set(state, 'said', 'stale')
   set(state, 'heard', nil)
-  remember(state, s, state.n)
+  remember_now(state, s)
   return true
 end
 
@@ -423,19 +453,8 @@ function rules.state(state, kind, s, first, data)
   xadd(state, kind, s, data)
   set(state, 'said', word)
   if word == 'stale' then set(state, 'heard', nil) end
-  remember(state, s, state.n)
+  remember_now(state, s)
   return true
-end
-
--- A stream that was deleted alone has its state still: what was in it is gone all the same. And a reader may have made
--- it again, empty, before anybody wrote: into that one nothing was ever added, into one that was trimmed there was.
-local function is_gone(key)
-  if redis.call('XLEN', key) > 0 then return false end
-  if redis.call('EXISTS', key) == 0 then return true end
-  local about = redis.call('XINFO', 'STREAM', key)
-  for i = 1, #about, 2 do
-    if about[i] == 'last-generated-id' then return about[i + 1] == '0-0' end
-  end
 end
 
 local function append(state, expected, fence, position, count)

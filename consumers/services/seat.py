@@ -4,7 +4,7 @@ No clock of the machine has a say in what is decided, and a strategy lives from 
 kept of it. So the same entries in the same order give the same intents, to the byte: live, after a crash, on history.
 """
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import closing, suppress
 from decimal import Decimal
 
@@ -140,7 +140,7 @@ class Seat:
                 else:
                     intents.append(self._intent(key, entry, wished + len(intents), said))
                     name = intents[-1].s
-                if len(intents) > MOST_WISHES or len(alarms) > MOST_WISHES:
+                if wished + len(intents) > MOST_WISHES or len(alarms) > MOST_WISHES:
                     raise ValueError(f"more than {MOST_WISHES} wishes or alarms")
                 said = talk.send(name)
         kept = frozen(strategy)
@@ -204,18 +204,23 @@ class Seat:
 def _said(strategy: Strategy, hook: str, key: StreamKey, about: object) -> Wishes:
     method = getattr(strategy, hook, None)
     said = method(key, about) if method else None
-    if isinstance(about, Order) and about.status in REFUSED:
-        said = _alarms(said or ())
     # Only a generator can be told the names of its wishes.
-    yield from said if isinstance(said, Generator) else (each for each in said or ())
+    talk = said if isinstance(said, Generator) else _plain(said or ())
+    yield from _alarms(talk) if isinstance(about, Order) and about.status in REFUSED else talk
 
 
-def _alarms(said: Iterable[object]) -> Iterator[Alarm]:
+def _plain(said: Iterable[Wish | Cancel | Alarm]) -> Wishes:
+    yield from (each for each in said)  # which takes names, as not every iterator does
+
+
+def _alarms(talk: Wishes) -> Wishes:
     """Nothing else: who wishes again upon each refusal would go round in circles, as fast as the bus can."""
-    for each in said:
-        if not isinstance(each, Alarm):
-            raise TypeError(f"{each!r:.100} upon a refusal; set an Alarm, or wait for what the market says next")
-        yield each
+    with closing(talk), suppress(StopIteration):
+        each = next(talk)
+        while True:
+            if not isinstance(each, Alarm):
+                raise TypeError(f"{each!r:.100} upon a refusal; set an Alarm, or wait for what the market says next")
+            each = talk.send((yield each))
 
 
 def _age_ns(event: News) -> int:

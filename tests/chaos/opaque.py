@@ -19,7 +19,7 @@ def trades_by_time(chapters: Sequence[Sequence[Entry]], lives: Sequence[Sequence
 
     A window says that something may be missing, not that it is. So it is right whether anything is or not, but it has
     to begin and end where the stream knows of a trade, else it would say too much. And there may be trades from before
-    an exchange said the first of a life.
+    an exchange said the first of a life, by REST.
     """
     entries = [*chain.from_iterable(chapters)]
     there = {entry.s: entry.event for entry in entries if isinstance(entry.event, Trade)}
@@ -36,7 +36,8 @@ def trades_by_time(chapters: Sequence[Sequence[Entry]], lives: Sequence[Sequence
             yield "wrong", f"trade {s} says another {', '.join(differ)} than was emitted"
     unheard = [*_unheard(traded)]
     for s in there.keys() - said.keys():
-        if not any(since < (there[s].exchange_ns or 0) < until for since, until in unheard):
+        fetched_ns = there[s].exchange_ns if there[s].backfilled else None
+        if fetched_ns is None or not any(since < fetched_ns < until for since, until in unheard):
             yield "wrong", f"trade {s} was never emitted"
     times = {ms for trade in there.values() if (ms := _ms(trade)) is not None}
     for window in windows:

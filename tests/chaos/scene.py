@@ -161,6 +161,8 @@ class Scene:
             yield
         finally:
             watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
 
     @contextlib.asynccontextmanager
     async def redis(self) -> AsyncIterator[Redis]:

@@ -496,6 +496,7 @@ OPAQUE = Truth(
     ]
 )
 D, A, C, B, E = (opaque(s, ms) for s, ms in TIMED)
+PAST = opaque("x", 2, backfilled=True)
 
 
 @pytest.mark.parametrize(
@@ -508,8 +509,11 @@ D, A, C, B, E = (opaque(s, ms) for s, ms in TIMED)
         pytest.param([[D, A, C, window(5, 8), B, E]], [(5, 8)], {}, id="a doubt, although nothing is missing"),
         pytest.param([[D, window(3, 8), B, E, opaque("a", 5, late=True)]], [(3, 8)], {}, id="one that came late"),
         pytest.param([[D, A, C], [A, C, B, E]], [], {}, id="written again after Redis forgot it"),
-        pytest.param([[opaque("x", 2), D, A, C, B, E]], [], {}, id="one from before anybody listened"),
-        pytest.param([[opaque("x", 3), D, A, C, B, E]], [], {"wrong": 1}, id="but not of the time of the first"),
+        pytest.param([[PAST, D, A, C, B, E]], [], {}, id="one from before anybody listened"),
+        pytest.param([[opaque("x", 2), D, A, C, B, E]], [], {"wrong": 1}, id="but not one that is heard"),
+        pytest.param(
+            [[opaque("x", 3, backfilled=True), D, A, C, B, E]], [], {"wrong": 1}, id="nor of the time of the first"
+        ),
         pytest.param([[D, A, B, E]], [], {"lost": 1}, id="one lost without a word"),
         pytest.param([[D, window(3, 3), B, E]], [(3, 3)], {"lost": 2}, id="a window that says too little"),
         pytest.param([[D, A, C, B, window(5, 8)]], [(5, 8)], {"lost": 1}, id="a window of another time"),
@@ -532,7 +536,10 @@ def test_trades_that_nobody_listened_to_lie_before_a_life_of_the_exchange(ms, wr
     again = ledger.Trade(
         key=OPAQUE_TRADES, s="f", first="f", price="1.0", amount="2.0", side="buy", exchange_ns=20_000_000
     )
-    said = sorted([(3, D), (5, A), (5, C), (8, B), (9, E), (20, opaque("f", 20)), (ms, opaque("x", ms))], key=first)
+    said = sorted(
+        [(3, D), (5, A), (5, C), (8, B), (9, E), (20, opaque("f", 20)), (ms, opaque("x", ms, backfilled=True))],
+        key=first,
+    )
     past = Past([Chapter(raw([entry for _, entry in said]), [])])
     assert judge(OPAQUE_TRADES, past, [OPAQUE, Truth([again])]).wrong == wrong
 

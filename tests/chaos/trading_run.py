@@ -164,11 +164,18 @@ def report(outcome: Outcome) -> str:
     return "\n".join([f"{outcome.faults.total()} faults: {struck}", *lines, *words])
 
 
+def _seconds(text: str) -> float:
+    """What is older than 15 minutes is trimmed, and cannot be judged."""
+    if not 0 < (seconds := float(text)) <= 400:
+        raise argparse.ArgumentTypeError(f"{text} seconds: more than 400 cannot be judged")
+    return seconds
+
+
 def main() -> int:
     """The command. Returns 1 if a promise was broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.trading_run", description="Trading under faults.")
     parser.add_argument("--seed", type=int, nargs="+", default=[1])
-    parser.add_argument("--seconds", type=float, default=60, help="of faults in a run, 600 at most")
+    parser.add_argument("--seconds", type=_seconds, default=60, help="of faults in a run, 400 at most")
     parser.add_argument("--pace", type=float, default=1.0, help="how many times as often")
     parser.add_argument("--server", nargs="+", default=list(find_servers()))
     told = parser.parse_args()

@@ -85,6 +85,8 @@ class Stage:
             yield
         finally:
             watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
 
     async def rests(self) -> None:
         """End the exchanges and workers, wait until the services have nothing left to do, and end them."""

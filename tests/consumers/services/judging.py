@@ -74,13 +74,14 @@ def _answered_wrongly(seen):
 
 
 def _unanswered(seen):
-    """Each intent is approved or refused, and each that is approved is one order."""
-    approved, orders = set(), defaultdict(set)
+    """Each intent is approved or refused, and each that is approved is one order, or has ended one."""
+    approved, orders, ended = set(), defaultdict(set), set()
     for each in seen:
         if each.channel == "approved":
             approved.add(each.s)
         elif each.channel == "orders":
             orders[each.body.intent_id].add(each.body.order_id)
+            ended.add(each.body.reason or "")
     yield from (f"{name} has become {len(ids)} orders" for name, ids in orders.items() if len(ids) > 1)
     for each in seen:
         if each.channel == "intents" and each.s not in orders:
@@ -88,6 +89,8 @@ def _unanswered(seen):
                 yield f"{each.s} has no answer"
             elif each.body.order_type != "cancel":
                 yield f"{each.s} was approved and is no order"
+            elif f"canceled by {each.s[:200]}" not in ended:
+                yield f"{each.s} was approved and has ended no order"
 
 
 def _off_the_diagram(seen):

@@ -82,7 +82,11 @@ ORDERS = [
 FILLED = [seen(1004, "fills", "o-i.1", FILLS[0]), seen(1016, "fills", "o-i.2", FILLS[1])]
 POSITIONS = [seen(1005, "positions", "a/o-i.1", TOLD[0]), seen(1017, "positions", "a/o-i.2", TOLD[1])]
 CANCEL = intent("c", amount="0", price=None, order_type="cancel", cancels="i")
-CANCELED = [seen(1008, "intents", "c", CANCEL), seen(1009, "approved", "c", CANCEL)]
+CANCELED = [
+    seen(1008, "intents", "c", CANCEL),
+    seen(1009, "approved", "c", CANCEL),
+    seen(1017, "orders", "o-c.1", order("rejected", name="c", amount="0", reason="nothing to cancel")),
+]
 FINE = [*INTENTS, APPROVED, *ORDERS, *FILLED, *POSITIONS, *CANCELED]
 
 
@@ -126,6 +130,7 @@ def test_nothing_is_found_where_all_is_well():
         (without(APPROVED), "i is an order and was not approved"),
         (without(ORDERS[3]), "late has no answer"),
         (without(*ORDERS[:3], *FILLED, *POSITIONS), "i was approved and is no order"),
+        (without(CANCELED[2]), "c was approved and has ended no order"),
         ([*FINE, seen(1010, "orders", "p.1", order("new", order_id="p"))], "i has become 2 orders"),
         (without(ORDERS[0]), "o-i.2: partially_filled follows nothing"),
         ([*FINE, seen(1020, "orders", "o-i.4", order("canceled", "2"))], "o-i.4: canceled follows filled"),

@@ -226,7 +226,10 @@ class Stubborn(Struct):
 
     def on_order(self, key, order):
         SEEN.append(order.status)
-        return [Alarm(1000)] if order.status == "expired" else [Wish("buy", Decimal(1))]
+        if order.status == "expired":
+            SEEN.append((yield Alarm(1000, name="again")))
+        else:
+            yield Wish("buy", Decimal(1))
 
     def on_alarm(self, key, alarm):
         yield Wish("buy", Decimal(2))
@@ -236,7 +239,7 @@ async def test_upon_a_refusal_an_alarm_may_be_set_and_a_wish_is_a_failure(redis)
     late = trade(1, 100, received_ns=NOW_NS + SECOND_NS)
     await deliver(redis, bot(redis, Stubborn), refused("o1"), refused("o2", expired=True), late)
     ((state, reason),) = await told(redis)
-    assert (SEEN, state) == (["rejected", "expired", "100"], "strategy_failed")
+    assert (SEEN, state) == (["rejected", "expired", "again", "100"], "strategy_failed")
     assert reason.endswith("upon a refusal; set an Alarm, or wait for what the market says next")
     assert await wished(redis) == [("buy", "market", "2", None, None, None)]
 

@@ -158,8 +158,8 @@ class Connection:
         self.streams = ()
 
     def hears(self, key: StreamKey) -> bool:
-        """Whether something was said of it since the subscription stands."""
-        return self.state == State.CONNECTED and key not in self._flow.unheard
+        """Whether whatever the exchange says of it is said."""
+        return self.state == State.CONNECTED and key not in self._flow.silent
 
     def positions(self) -> Mapping[StreamKey, str]:
         """Where its streams stand by what it has said."""
@@ -389,8 +389,8 @@ class Connection:
         self._reports.notice(notice)
         if notice.state == "refused":
             self._flow.refuse(notice.key)
-        elif notice.state == "silent":  # it is subscribed to once more, and may be heard then
-            self._flow.wait_for((notice.key,), self.positions(), time.time_ns())
+        elif notice.state == "silent":
+            self._flow.fell_silent(notice.key, self.positions(), time.time_ns())
         now_s = time.monotonic()
         if notice.renew and now_s >= self.renewed_at_s.get(notice.key, -inf) + _RENEW_EVERY_S:
             self.renewed_at_s[notice.key] = now_s

@@ -15,6 +15,8 @@ class Flow:
     def __init__(self) -> None:
         self.unheard: set[StreamKey] = set()
         """Of which nothing but states was said since the socket opened."""
+        self.silent: set[StreamKey] = set()
+        """Of which nothing was said since something should have come of all it has."""
         self._sources: dict[StreamKey, set[str]] = {}
         """Of a ticker, those that are in the stream and were not heard so far: one does not tell of the others."""
         self._refused: set[StreamKey] = set()
@@ -23,6 +25,7 @@ class Flow:
     def begin(self, streams: Iterable[StreamKey], positions: Mapping[StreamKey, str], now_ns: int) -> None:
         """A socket opens, for these, which stand there."""
         self.unheard.clear()
+        self.silent.clear()
         self._refused.clear()
         self.wait_for(streams, positions, now_ns)
 
@@ -33,10 +36,16 @@ class Flow:
             self._sources[key] = sources(positions.get(key)) if key.channel == "ticker" else set()
         self._settled_ns = now_ns
 
+    def fell_silent(self, key: StreamKey, positions: Mapping[StreamKey, str], now_ns: int) -> None:
+        """Nothing comes of it, or of a part of it, that should: it is subscribed to once more."""
+        self.wait_for((key,), positions, now_ns)
+        self.silent.add(key)
+
     def forget(self, streams: Iterable[StreamKey]) -> None:
         """These are carried no longer."""
         for key in streams:
             self.unheard.discard(key)
+            self.silent.discard(key)
             self._sources.pop(key, None)
             self._refused.discard(key)
 
@@ -49,6 +58,7 @@ class Flow:
             waiting -= sources(event.s)
         if not waiting:
             self.unheard.discard(event.key)
+            self.silent.discard(event.key)
 
     def refuse(self, key: StreamKey) -> None:
         """The exchange does not want to say this: there is nothing to wait for."""

@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--exchanges", default=",".join(sorted(EXCHANGES.keys() & DIALECTS.keys())))
     parser.add_argument("--symbols", type=int, default=len(BASES), choices=range(1, len(BASES) + 1), help="of each")
-    parser.add_argument("--rate", type=int, default=2000, help="market actions a second over all symbols of each")
+    parser.add_argument("--rate", type=int, default=2400, help="market actions a second over all symbols of each")
     told = parser.parse_args()
     setting = Setting(exchanges=tuple(told.exchanges.split(",")), symbols=told.symbols, rate=told.rate, patient=True)
     folder = Path(tempfile.mkdtemp(prefix="tickbus-load-"))

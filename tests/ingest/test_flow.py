@@ -31,3 +31,13 @@ def test_what_was_refused_and_comes_back_is_waited_for():
     flow.forget([KEY])
     flow.wait_for([KEY], {}, 0)
     assert (before, flow.of([KEY], 0)) == ([KEY], [])
+
+
+def test_what_fell_silent_is_so_until_all_of_it_is_heard_again():
+    flow, after = Flow(), []
+    flow.begin([KEY], {KEY: "24hr.5 book.7"}, 0)
+    flow.fell_silent(KEY, {KEY: "24hr.5 book.7"}, 0)
+    for name in ("book.8", "24hr.6"):
+        flow.heard(Event(KEY, name, Ticker(received_ns=0), "ticker"))
+        after.append(set(flow.silent))
+    assert after == [{KEY}, set()]

@@ -14,7 +14,7 @@ from tests.ingest.exchanges.facts import FACTS
 from tests.ingest.exchanges.judging import judged
 from tests.ingest.exchanges.lives import Lives
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 ALL = sorted(EXCHANGES.keys() & DIALECTS.keys())
 
@@ -30,7 +30,7 @@ async def test_what_it_says_is_what_stands_on_the_bus(redis, tmp_path, name):
         async def enough():
             return all([await redis.xlen(str(key)) >= lengths[key] + by for key in keys])
 
-        await eventually(enough, 60)
+        await eventually(enough, 90)  # where candles are built, the first one begins with the next minute
 
     async with simulated(name, symbols=symbols, rate=100, ledger=ledger) as exchange:
         async with working(redis, exchange, symbols, name=name) as worker:

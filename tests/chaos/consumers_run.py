@@ -7,10 +7,8 @@ import argparse
 import asyncio
 import contextlib
 import random
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -24,13 +22,14 @@ from redis.exceptions import RedisError, ResponseError
 from consumers import connect
 from consumers.append import append
 from consumers.audit import accounts
-from deploy.local_redis import REMEDIES, LocalRedis, NoRedis, find_servers
+from deploy.local_redis import LocalRedis, NoRedis, find_servers
 from ingest.contract import keys
 from ingest.contract.events import Event, Trade
 from ingest.contract.keys import StreamKey
 from tests.chaos.child import Child
 from tests.chaos.consumers_child import GROUPS, POISON, effects
 from tests.chaos.consumers_oracle import Verdict, judge
+from tests.chaos.trials import Trial, play_all
 
 _FLOWS_WITHIN_S = 30
 _AWAY_S = 0.3
@@ -310,19 +309,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--server", nargs="+", default=list(find_servers()))
     told = parser.parse_args()
-    if not told.server:
-        raise NoRedis(REMEDIES)
-    good = True
-    for server in told.server:
-        for seed in told.seed:
-            folder = Path(tempfile.mkdtemp(prefix=f"tickbus-readers-{seed}-"))
-            outcome = asyncio.run(play(Setting(seed=seed, seconds=told.seconds, server=server), folder))
-            sys.stdout.write(f"{outcome.server}, seed {seed}, {told.seconds:g} s\n{report(outcome)}\n")
-            sys.stdout.write("every promise is kept\n" if outcome.good else f"NOT KEPT; logs are in {folder}\n")
-            good = good and outcome.good
-            if outcome.good:
-                shutil.rmtree(folder)
-    return 0 if good else 1
+
+    def trial(server: str, seed: int, folder: Path) -> Trial:
+        outcome = asyncio.run(play(Setting(seed=seed, seconds=told.seconds, server=server), folder))
+        return Trial(f"{outcome.server}, seed {seed}, {told.seconds:g} s", report(outcome), outcome.good)
+
+    return play_all("readers", told.server, told.seed, trial)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from msgspec import Struct
 from tests.chaos.faults import Fault
 from tests.chaos.oracle import Verdict, judge
 from tests.chaos.scene import Scene, Setting, staged
-from tests.chaos.strikes import carry_out
+from tests.chaos.strikes import STRIKES
+from tests.chaos.trials import carry_out
 
 _SPEAKS_WITHIN_S = 1.2
 """Every source of every symbol has something to say in that time."""
@@ -41,7 +42,7 @@ async def play(setting: Setting, plan: Sequence[Fault], seconds: float, folder: 
     async with staged(setting, folder) as scene:
         await scene.flows()
         async with scene.watched():
-            struck = await carry_out(plan, scene, seconds)
+            struck = await carry_out(plan, lambda fault: STRIKES[fault.kind](scene, fault), seconds)
             await scene.settles()
             await asyncio.sleep(_SPEAKS_WITHIN_S + (_DOUBTS_FOR_S if struck["restart-exchange"] else 0))
         await scene.rests()

@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from random import Random
 
@@ -23,23 +21,6 @@ _WRITES_WITHIN_S = 4.0
 Act = Callable[[Scene, Fault], Awaitable[None]]
 Strike = Callable[[Scene, Fault], Awaitable[bool]]
 """Returns whether it struck: what is dead or paused already is left alone."""
-
-
-async def carry_out(plan: Sequence[Fault], scene: Scene, seconds: float) -> Counter[str]:
-    """All of it, within so many seconds or a little more. What then still hangs are connections. Counted by kind."""
-    start_s = time.monotonic()
-    struck: Counter[str] = Counter()
-
-    async def strike(fault: Fault) -> None:
-        if await STRIKES[fault.kind](scene, fault):
-            struck[fault.kind] += 1
-
-    async with asyncio.TaskGroup() as tasks:
-        for fault in plan:
-            await asyncio.sleep(max(0.0, start_s + fault.at_s - time.monotonic()))
-            tasks.create_task(strike(fault))
-        await asyncio.sleep(max(0.0, start_s + seconds - time.monotonic()))
-    return struck
 
 
 def _alone(lock: Callable[[Scene, Fault], asyncio.Lock]) -> Callable[[Act], Strike]:

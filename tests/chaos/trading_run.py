@@ -18,9 +18,7 @@ followed from them; that is not played here. Entries are kept for a quarter of a
 
 import argparse
 import asyncio
-import shutil
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -30,7 +28,7 @@ from msgspec import Struct
 
 from consumers import letters, stored
 from consumers.services.rebuilding import rebuild
-from deploy.local_redis import REMEDIES, NoRedis, find_servers
+from deploy.local_redis import NoRedis, find_servers
 from ingest.contract.events import Status
 from ingest.contract.keys import StreamKey
 from tests.chaos import faults
@@ -39,7 +37,8 @@ from tests.chaos.scene import NothingFlows
 from tests.chaos.trading_hand import trade
 from tests.chaos.trading_setting import LIMITS, Setting
 from tests.chaos.trading_stage import Stage, staged
-from tests.chaos.trading_strikes import FAULTS, carry_out
+from tests.chaos.trading_strikes import FAULTS, STRIKES
+from tests.chaos.trials import Trial, carry_out, play_all
 from tests.consumers.services.history import Seen, held, history, market_of
 from tests.consumers.services.judging import violations
 
@@ -92,7 +91,7 @@ async def play(setting: Setting, plan: Sequence[Fault], seconds: float, folder: 
         hand = asyncio.create_task(trade(stage.redis, [*intents * 8, nowhere], setting.seed, stopping))
         await stage.flows()
         async with stage.watched([*stage.workers, *stage.services]):
-            struck = await carry_out(plan, stage, seconds)
+            struck = await carry_out(plan, lambda fault: STRIKES[fault.kind](stage, fault), seconds)
             await stage.approves(_APPROVALS)
         stopping.set()
         await hand
@@ -179,21 +178,14 @@ def main() -> int:
     parser.add_argument("--pace", type=float, default=1.0, help="how many times as often")
     parser.add_argument("--server", nargs="+", default=list(find_servers()))
     told = parser.parse_args()
-    if not told.server:
-        raise NoRedis(REMEDIES)
-    good = True
-    for server in told.server:
-        for seed in told.seed:
-            folder = Path(tempfile.mkdtemp(prefix=f"tickbus-trading-{seed}-"))
-            plan = faults.plan(seed, told.seconds, tuple(FAULTS), PARTS, told.pace, FAULTS)
-            (folder / "plan.txt").write_text("\n".join(map(str, plan)))
-            outcome = asyncio.run(play(Setting(seed=seed, server=server), plan, told.seconds, folder))
-            sys.stdout.write(f"{outcome.server}, seed {seed}, {told.seconds:g} s\n{report(outcome)}\n")
-            sys.stdout.write("every promise is kept\n" if outcome.good else f"NOT KEPT; logs are in {folder}\n")
-            good = good and outcome.good
-            if outcome.good:
-                shutil.rmtree(folder)
-    return 0 if good else 1
+
+    def trial(server: str, seed: int, folder: Path) -> Trial:
+        plan = faults.plan(seed, told.seconds, tuple(FAULTS), PARTS, told.pace, FAULTS)
+        (folder / "plan.txt").write_text("\n".join(map(str, plan)))
+        outcome = asyncio.run(play(Setting(seed=seed, server=server), plan, told.seconds, folder))
+        return Trial(f"{outcome.server}, seed {seed}, {told.seconds:g} s", report(outcome), outcome.good)
+
+    return play_all("trading", told.server, told.seed, trial)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from random import Random
 
 from redis.exceptions import ResponseError
@@ -40,23 +39,6 @@ _CHANNELS = {"risk": ("intents", "orders", "fills"), "order": ("approved", "trad
 
 Strike = Callable[[Stage, Fault], Awaitable[bool]]
 """Returns whether it struck: what is dead or paused already is left alone."""
-
-
-async def carry_out(plan: Sequence[Fault], stage: Stage, seconds: float) -> Counter[str]:
-    """All of it, each fault in a task of its own; return when all are over. Counted by kind."""
-    start_s = time.monotonic()
-    struck: Counter[str] = Counter()
-
-    async def strike(fault: Fault) -> None:
-        if await STRIKES[fault.kind](stage, fault):
-            struck[fault.kind] += 1
-
-    async with asyncio.TaskGroup() as tasks:
-        for fault in plan:
-            await asyncio.sleep(max(0.0, start_s + fault.at_s - time.monotonic()))
-            tasks.create_task(strike(fault))
-        await asyncio.sleep(max(0.0, start_s + seconds - time.monotonic()))
-    return struck
 
 
 def _on_process(act: Callable[[Stage, Child, Fault], Awaitable[None]]) -> Strike:

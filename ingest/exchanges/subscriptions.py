@@ -97,7 +97,8 @@ class Subscriptions:
         self._later = [each for each in self._later if each[0] > now_ns]
         for request in self._requests.ready(now_ns):
             if request.method == self._subscribe:
-                self._put(request, State.PENDING)
+                for known in filter(None, map(self._names.get, request.names)):
+                    known.state = State.PENDING
             yield request
 
     def later(self, request: Request, at_ns: int) -> None:
@@ -196,8 +197,3 @@ class Subscriptions:
         else:
             self._requests.add(self._unsubscribe, [name for name in request.names if name not in known])
             self.renew(request.names)
-
-    def _put(self, request: Request, state: State) -> None:
-        for name in request.names:
-            if known := self._names.get(name):
-                known.state = state

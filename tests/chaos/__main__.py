@@ -25,7 +25,7 @@ def main() -> int:
     told = _arguments()
     if not told.server:
         raise NoRedis(REMEDIES)
-    faults = list(_possible([kind for kind in told.faults if kind not in told.without]))
+    faults = list(_possible(told.faults))
     outcomes = [(seed, _play(told, faults, server, seed)) for server in told.server for seed in told.seed]
     if len(outcomes) > 1:
         rows = [
@@ -104,7 +104,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rate", type=int, default=usual.rate, help="market actions a second")
     parser.add_argument("--faults", type=_kinds, default=tuple(KINDS), help=f"of {', '.join(KINDS)}")
-    parser.add_argument("--without", type=_kinds, default=(), help="of them")
     parser.add_argument("--pace", type=float, default=1.0, help="how many times as often")
     parser.add_argument("--channels", default=",".join(usual.channels))
     parser.add_argument("--durability", default=usual.durability)
